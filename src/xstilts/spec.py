@@ -1,0 +1,376 @@
+"""The nouns of the project as frozen values: examples, tasks, recipes, starts and the two steps.
+
+Nothing here computes. A step contains its inputs, so a plan *is* the graph and a cycle cannot be written down;
+``key.py`` turns a step into its content key. A field declared with ``unhashed()`` says where or how fast, not what, and
+stays out of the key.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Split = Literal["train", "dev", "test"]
+Role = Literal["intermediate", "target"]
+Mode = Literal["fullft", "adapter"]
+FormatName = Literal["classification", "tagging", "span", "choice", "retrieval"]
+StartName = Literal["cold", "warm", "stack"]
+
+UNHASHED = "unhashed"
+
+
+def unhashed(default: Any = ...) -> Any:
+    """Declare a dataclass field that does not take part in the key."""
+    metadata = {UNHASHED: True}
+    return field(metadata=metadata) if default is ... else field(default=default, metadata=metadata)
+
+
+# ------------------------------------------------------------------------------------------------------- examples
+
+
+@dataclass(frozen=True, slots=True)
+class TextPair:
+    """Input of a classification example: one text, or a pair (premise, hypothesis)."""
+
+    first: str
+    second: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Words:
+    """Input of a tagging example: the words of one sentence."""
+
+    words: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Passage:
+    """Input of a span example: a question about a context."""
+
+    question: str
+    context: str
+
+
+@dataclass(frozen=True, slots=True)
+class Choices:
+    """Input of a multiple-choice example: a prompt (may be empty) and its options."""
+
+    prompt: str
+    options: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Sentence:
+    """Input of a retrieval example. Every query is searched for among the candidates of its language."""
+
+    text: str
+    role: Literal["query", "candidate"]
+
+
+@dataclass(frozen=True, slots=True)
+class Answers:
+    """Gold of a span example: answer texts and their character offsets in the context; both empty = unanswerable."""
+
+    texts: tuple[str, ...] = ()
+    starts: tuple[int, ...] = ()
+
+
+Fields = TextPair | Words | Passage | Choices | Sentence
+Gold = str | int | tuple[str, ...] | Answers | None
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """One row of a task.
+
+    Attributes:
+        item_id: equal for translations of one item; unique within (language, role).
+        language: ISO 639 code of the row (for retrieval: of the non-English side).
+        cluster: the largest block that shares text or a translation source; the unit of resampling.
+        fields: the input; its type is the task's format.
+        gold: label (classification), tags (tagging), answers (span), index of the option (choice), ``item_id`` of the
+            candidate (retrieval query), or None where there is none. Never a fake label.
+    """
+
+    item_id: str
+    language: str
+    cluster: str
+    fields: Fields
+    gold: Gold
+
+
+# ---------------------------------------------------------------------------------------------------------- tasks
+
+Row = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """Rows of a hub data set that become one (split, language) of a task.
+
+    Attributes:
+        rows: expected number of rows in the file; None = not known, then only non-emptiness is checked.
+    """
+
+    split: Split
+    language: str
+    repo: str
+    config: str
+    hub_split: str
+    revision: str
+    rows: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class HubData:
+    """Data that lies on the hub, or in a local mirror of it.
+
+    Attributes:
+        columns: the columns ``read`` uses; their presence is checked before the first row is read.
+        read: (row, part, row number) → the Examples of that row; an empty tuple is a declared drop.
+    """
+
+    parts: tuple[Part, ...]
+    columns: tuple[str, ...]
+    read: Callable[[Row, Part, int], tuple[Example, ...]]
+
+
+@dataclass(frozen=True, slots=True)
+class GeneratedData:
+    """Data that the project makes itself, deterministically: (split, language) → Examples."""
+
+    splits: Mapping[Split, tuple[str, ...]]
+    examples: Callable[[Split, str], Sequence[Example]]
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """A data set, its label space, format and metric. Intermediate and target tasks are the same type.
+
+    A retrieval task has neither head nor training: it is predicted straight from any trained encoder.
+
+    Attributes:
+        name: file name in ``tasks/``.
+        version: raised by hand when the rows or the scoring change; part of the key.
+        format: file name in ``formats/``.
+        metric: file name in ``metrics/``.
+        labels: label space in the order of the head's outputs; empty for span, choice and retrieval.
+        cluster: what one cluster is, in words, for the report.
+    """
+
+    name: str
+    version: int
+    format: FormatName
+    metric: str
+    data: HubData | GeneratedData
+    labels: tuple[str, ...] = ()
+    cluster: str = "example"
+    licence: str = ""
+    citation: str = ""
+
+    def languages(self, split: Split) -> tuple[str, ...]:
+        """Languages the task declares for a split, in declared order."""
+        if isinstance(self.data, GeneratedData):
+            return self.data.splits.get(split, ())
+        return unique(part.language for part in self.data.parts if part.split == split)
+
+
+def unique(values: Iterable[str]) -> tuple[str, ...]:
+    """Distinct values in the order of their first appearance."""
+    return tuple(dict.fromkeys(values))
+
+
+# --------------------------------------------------------------------------------------------------- TOML values
+
+
+class Value(BaseModel):
+    """Base of everything that is written in TOML: closed, frozen, nothing coerced silently."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+
+
+class Recipe(Value):
+    """How one training runs.
+
+    In the key: everything that changes the result by intent. Not in the key: how the same batch is computed
+    (``micro_batch``, ``gradient_checkpointing``, ``threads``).
+    """
+
+    epochs: int = Field(ge=1)
+    batch: int = Field(default=32, ge=1, description="examples per optimiser step")
+    lr: float = Field(gt=0, description="peak learning rate")
+    warmup: float = Field(default=0.1, ge=0, lt=1, description="share of the steps")
+    weight_decay: float = Field(default=0.0, ge=0)
+    max_grad_norm: float = Field(default=1.0, gt=0)
+    max_length: int = Field(default=128, ge=8, description="tokens")
+    doc_stride: int = Field(default=64, ge=1, description="tokens shared by neighbouring windows of a long context")
+    precision: Literal["auto", "fp32", "bf16"] = Field(default="auto", description="auto = bf16 where a GPU has it")
+    train_examples: int | None = Field(default=None, ge=1, description="a nested subset in hash order; absent = all")
+    dev_examples: int | None = Field(default=None, ge=1)
+    evaluations: int = Field(default=0, ge=0, description="dev evaluations, evenly spaced; 0 = one per epoch")
+    patience: int | None = Field(default=None, ge=1, description="evaluations without gain before stopping")
+    micro_batch: int | None = Field(default=None, ge=1, description="examples per forward pass; absent = batch")
+    gradient_checkpointing: bool = False
+    threads: int = Field(default=1, ge=1, description="CPU threads of one training; fixed, so that bits repeat")
+
+    @classmethod
+    def unhashed_fields(cls) -> frozenset[str]:
+        """Names of the fields that stay out of the key."""
+        return frozenset({"micro_batch", "gradient_checkpointing", "threads"})
+
+
+class AdapterConfig(Value):
+    """The shape of the trainable part: a kind (file name in ``methods/``) and its options, validated by that file."""
+
+    kind: str
+    options: dict[str, bool | int | float | str | tuple[str, ...]] = Field(default_factory=dict)
+
+
+# ---------------------------------------------------------------------------------------------------------- steps
+
+
+@dataclass(frozen=True, slots=True)
+class Backbone:
+    """A frozen pre-trained encoder.
+
+    Attributes:
+        fingerprint: sha256 over weights, configuration and tokenizer files.
+        layers: number of transformer layers.
+        name: how the user called it.
+        path: directory with ``config.json``, ``model.safetensors`` and the tokenizer.
+    """
+
+    fingerprint: str
+    layers: int
+    name: str = unhashed()
+    path: str = unhashed()
+
+
+@dataclass(frozen=True, slots=True)
+class TaskData:
+    """A task as a step refers to it: name, version and the fingerprint of the rows it will read."""
+
+    name: str
+    version: int
+    fingerprint: str
+
+
+@dataclass(frozen=True, slots=True)
+class Cold:
+    """Start from the backbone alone."""
+
+
+@dataclass(frozen=True, slots=True)
+class Warm:
+    """Continue the weights of an earlier training (full-FT STILTs; for adapters, a copy that keeps training)."""
+
+    source: Train
+
+
+@dataclass(frozen=True, slots=True)
+class Stack:
+    """Freeze earlier modules underneath a new one; the first source lies at the bottom."""
+
+    sources: tuple[Train, ...]
+
+
+Start = Cold | Warm | Stack
+
+
+@dataclass(frozen=True, slots=True)
+class Train:
+    """Train one task on English, from a start, with one method, recipe and seed."""
+
+    backbone: Backbone
+    task: TaskData
+    method: AdapterConfig
+    start: Start
+    recipe: Recipe
+    seed: int
+
+
+@dataclass(frozen=True, slots=True)
+class Predict:
+    """Predict one split of a task, in all of its languages, with a trained model or the bare backbone.
+
+    Attributes:
+        model: for retrieval any Train (its head is not used) or a Backbone; otherwise a Train of the same task.
+        layer: hidden layer that is pooled; set for retrieval only.
+    """
+
+    model: Train | Backbone
+    task: TaskData
+    split: Split
+    languages: tuple[str, ...]
+    max_length: int
+    doc_stride: int
+    precision: Literal["fp32", "bf16"]
+    layer: int | None = None
+    threads: int = unhashed(1)
+
+
+Step = Train | Predict
+
+
+# ---------------------------------------------------------------------------------------------------------- study
+
+
+class System(Value):
+    """One named way of training: a row of the result table.
+
+    Attributes:
+        adapter: file stem in ``adapter_configs/``.
+        start: how targets start; with ``cold`` the system has no intermediate task.
+        recipe: what differs from the study's recipe for this system.
+    """
+
+    name: str = Field(pattern=r"^[A-Za-z0-9_-]+$")
+    label: str
+    mode: Mode
+    adapter: str
+    start: StartName
+    recipe: dict[str, Any] = Field(default_factory=dict)
+
+
+class Comparison(Value):
+    """Two systems of a study that are compared, candidate minus reference.
+
+    With an intermediate task on both sides the same one is compared; with one only on the candidate's side it is
+    compared with the reference without.
+
+    Attributes:
+        seeds: ``paired`` only where replicates truly share a random object; otherwise ``unpaired``.
+    """
+
+    name: str
+    candidate: str
+    reference: str
+    seeds: Literal["paired", "unpaired"] = "unpaired"
+
+
+class Study(Value):
+    """A question: systems × intermediate tasks × target tasks × seeds.
+
+    Recipes are layered, later wins: ``recipe.common``, ``recipe.<role>``, ``task_recipe.<task>``, the system's own.
+
+    Attributes:
+        source_seeds: ``paired`` = seed s builds on intermediates of seed s; ``fixed`` = all build on the first seed's.
+    """
+
+    name: str = Field(pattern=r"^[A-Za-z0-9_-]+$")
+    title: str
+    note: str = ""
+    backbone: str = "mini"
+    seeds: tuple[int, ...] = Field(min_length=1)
+    source_seeds: Literal["paired", "fixed"] = "paired"
+    intermediates: tuple[str, ...] = ()
+    targets: tuple[str, ...] = Field(min_length=1)
+    languages: tuple[str, ...] = ()
+    retrieval_layer: int | None = None
+    recipe: dict[Literal["common", "intermediate", "target"], dict[str, Any]]
+    task_recipe: dict[str, dict[str, Any]] = Field(default_factory=dict)
+    system: tuple[System, ...] = Field(min_length=1)
+    comparison: tuple[Comparison, ...] = ()

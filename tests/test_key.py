@@ -1,0 +1,109 @@
+"""Keys are pinned: if one of these changes, every artefact anyone ever stored is lost to its study."""
+
+import dataclasses
+import subprocess
+import sys
+
+import pytest
+
+from xstilts.key import describe, key, stable_int
+from xstilts.spec import AdapterConfig, Backbone, Cold, Predict, Recipe, Stack, TaskData, Train, Warm
+
+BACKBONE = Backbone("b" * 64, 4, "mini", "/somewhere")
+TASK = TaskData("mini_mnli", 1, "d" * 64)
+METHOD = AdapterConfig(kind="bottleneck", options={"reduction": 16, "where": "output"})
+RECIPE = Recipe(epochs=3, lr=1e-3, precision="fp32")
+TRAIN = Train(BACKBONE, TASK, METHOD, Cold(), RECIPE, 1)
+PREDICT = Predict(TRAIN, TASK, "test", ("en", "de"), 128, 64, "fp32")
+
+GOLDEN = {
+    "cold": (TRAIN, "b1cf7b6025fb2c5fb1ca93759568974d"),
+    "warm": (dataclasses.replace(TRAIN, start=Warm(TRAIN)), "712548976d99cd6b5eb20e9c3dcb03d4"),
+    "stack": (dataclasses.replace(TRAIN, start=Stack((TRAIN,))), "3052f48dd84691eee23e257f21e148ab"),
+    "predict": (PREDICT, "9bd89e0486b02015246c8dd79676496f"),
+    "bare": (dataclasses.replace(PREDICT, model=BACKBONE, layer=3), "90b1702d6d87cbe9de92fbea07979071"),
+}
+
+
+@pytest.mark.parametrize("name", GOLDEN)
+def test_golden(name):
+    step, expected = GOLDEN[name]
+    assert key(step) == expected
+
+
+def test_golden_keys_are_distinct():
+    assert len({key(step) for step, _ in GOLDEN.values()}) == len(GOLDEN)
+
+
+@pytest.mark.parametrize(
+    "same",
+    [
+        dataclasses.replace(TRAIN, backbone=dataclasses.replace(BACKBONE, name="other", path="/elsewhere")),
+        dataclasses.replace(TRAIN, recipe=RECIPE.model_copy(update={"micro_batch": 4})),
+        dataclasses.replace(TRAIN, recipe=RECIPE.model_copy(update={"gradient_checkpointing": True})),
+        dataclasses.replace(TRAIN, recipe=RECIPE.model_copy(update={"threads": 8})),
+        dataclasses.replace(TRAIN, method=AdapterConfig(kind="bottleneck", options={"where": "output", "reduction": 16})),
+    ],
+)
+def test_names_paths_and_speed_do_not_count(same):
+    assert key(same) == key(TRAIN)
+
+
+CHANGED = {
+    "batch": 16,
+    "epochs": 4,
+    "lr": 2e-3,
+    "warmup": 0.2,
+    "weight_decay": 0.1,
+    "max_grad_norm": 2.0,
+    "max_length": 64,
+    "doc_stride": 32,
+    "precision": "bf16",
+    "train_examples": 100,
+    "dev_examples": 100,
+    "evaluations": 3,
+    "patience": 2,
+}
+
+
+def test_every_other_recipe_field_counts():
+    assert set(CHANGED) | Recipe.unhashed_fields() == set(Recipe.model_fields)
+    keys = {key(dataclasses.replace(TRAIN, recipe=RECIPE.model_copy(update={f: v}))) for f, v in CHANGED.items()}
+    assert len(keys | {key(TRAIN)}) == len(CHANGED) + 1
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        dataclasses.replace(TRAIN, seed=2),
+        dataclasses.replace(TRAIN, task=dataclasses.replace(TASK, fingerprint="e" * 64)),
+        dataclasses.replace(TRAIN, task=dataclasses.replace(TASK, version=2)),
+        dataclasses.replace(TRAIN, backbone=dataclasses.replace(BACKBONE, fingerprint="c" * 64)),
+        dataclasses.replace(TRAIN, method=AdapterConfig(kind="bottleneck", options={"reduction": 8, "where": "output"})),
+    ],
+)
+def test_what_changes_the_result_counts(other):
+    assert key(other) != key(TRAIN)
+
+
+def test_order_of_a_stack_counts():
+    other = dataclasses.replace(TRAIN, seed=2)
+    stacks = [dataclasses.replace(TRAIN, start=Stack(pair)) for pair in ((TRAIN, other), (other, TRAIN))]
+    assert key(stacks[0]) != key(stacks[1])
+
+
+def test_key_is_the_same_in_another_process():
+    program = "from xstilts.key import stable_int; print(stable_int('xnli', 7))"
+    shown = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout
+    assert int(shown) == stable_int("xnli", 7)
+
+
+def test_stable_int_separates_its_parts():
+    assert stable_int("a", "b") != stable_int("ab") != stable_int("a", "b", "")
+    assert 0 <= stable_int("x") < 2**63
+
+
+def test_description_names_what_the_key_leaves_out():
+    shown = describe(dataclasses.replace(TRAIN, start=Warm(TRAIN)))
+    assert shown["backbone"]["name"] == "mini"
+    assert shown["start"]["source"]["key"] == key(TRAIN)
