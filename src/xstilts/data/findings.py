@@ -1,0 +1,61 @@
+"""Problems of data, gathered: a damaged file of 100,000 rows yields one readable error, not 100,000 lines."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from xstilts.errors import Problem, XstiltsError
+
+MOST_SHOWN = 30
+
+
+@dataclass
+class Findings:
+    """Problems found so far. The same problem in several rows of a file counts as one, told with its first row."""
+
+    _rows: dict[tuple[str, str, str, str | None, tuple[str, ...]], list[int]] = field(default_factory=dict)
+    _others: list[Problem] = field(default_factory=list)
+
+    def add(self, *problems: Problem) -> None:
+        """Note problems that concern a file or a split as a whole."""
+        self._others += problems
+
+    def add_row(self, file: str, row: int, place: str, problem: Flaw) -> None:
+        """Note a problem of one row.
+
+        Args:
+            file: file, or split of a generated task.
+            row: number of the row in the file, from 0.
+            place: column, or part of the Example that was made from the row.
+            problem: what is wrong there.
+        """
+        same = (file, place, problem.what, problem.given, problem.allowed)
+        self._rows.setdefault(same, []).append(row)
+
+    def raise_if_any(self) -> None:
+        """Raise one error with everything that was found.
+
+        Raises:
+            XstiltsError: if anything was.
+        """
+        found = self._others + [_problem(same, rows) for same, rows in self._rows.items()]
+        if len(found) > MOST_SHOWN:
+            more = Problem("data", f"and {len(found) - MOST_SHOWN} more problems like these")
+            found = [*found[:MOST_SHOWN], more]
+        if found:
+            raise XstiltsError(*found)
+
+
+@dataclass(frozen=True, slots=True)
+class Flaw:
+    """What is wrong at one place of a row; the fields are those of ``Problem``."""
+
+    what: str
+    given: str | None = None
+    allowed: tuple[str, ...] = ()
+
+
+def _problem(same: tuple[str, str, str, str | None, tuple[str, ...]], rows: list[int]) -> Problem:
+    file, place, what, given, allowed = same
+    count = "" if len(rows) == 1 else f" (and in {len(rows) - 1} more rows)"
+    return Problem(f"{file}: row {rows[0]}: {place}", what + count, given, allowed)

@@ -1,0 +1,44 @@
+"""SQuAD 1.1: English span questions, every one answerable; an intermediate task.
+
+Traps:
+    * Its development set is the source of XQuAD's English side. A model that was stopped early on it and is then
+      tested on XQuAD has been selected on the English test. ``xquad`` leaves those questions out of its own dev split;
+      this task keeps them, like the paper that introduced the recipe (arXiv 2005.13013).
+    * A question of the development set has several answers, any of which counts; a training question has one.
+    * Rows of one paragraph are not independent: cluster = paragraph. Titles cannot serve, copies lack them.
+    * The hub's copy has 87,599 + 10,570 rows and says so in its header, which is checked. A mirror may hold a sample,
+      so no count is declared here; the fingerprint of the rows that were read is part of the key of every result.
+"""
+
+from __future__ import annotations
+
+from xstilts.spec import Example, HubData, Part, Row, Task
+from xstilts.tasks._readers import ANSWERABLE_COLUMNS, answerable, text_id
+
+REPO = "rajpurkar/squad"
+REVISION = "7b6d24c440a36b6815f21b70d25016731768db1f"
+LICENCE = "CC BY-SA 4.0"
+
+
+def read(row: Row, part: Part, number: int) -> tuple[Example, ...]:
+    """One question with its answers."""
+    return (answerable(row, part.language, text_id(row["context"])),)
+
+
+TASK = Task(
+    name="squad1",
+    version=1,
+    format="span",
+    metric="squad",
+    data=HubData(
+        parts=(
+            Part("train", "en", REPO, "plain_text", "train", REVISION),
+            Part("dev", "en", REPO, "plain_text", "validation", REVISION),
+        ),
+        columns=ANSWERABLE_COLUMNS,
+        read=read,
+    ),
+    cluster="paragraph",
+    licence=LICENCE,
+    citation="Rajpurkar et al. 2016, SQuAD: 100,000+ Questions for Machine Comprehension of Text, arXiv 1606.05250",
+)

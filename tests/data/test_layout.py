@@ -1,0 +1,105 @@
+import pytest
+
+from xstilts.data.layout import read_repository
+from xstilts.errors import XstiltsError
+
+
+def make(folder, *names, readme=None):
+    for name in names:
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    if readme is not None:
+        folder.mkdir(exist_ok=True)
+        (folder / "README.md").write_text(readme)
+    return read_repository(folder)
+
+
+def files(repository, config, split):
+    return [path.relative_to(repository.folder).as_posix() for path in repository.data_files(config, split)]
+
+
+def test_header_decides(tmp_path):
+    readme = """---
+language: [en]
+configs:
+- config_name: en
+  default: true
+  data_files:
+  - split: train
+    path: ["en/a-*", "extra/b.parquet"]
+  - split: validation
+    path: data/en/dev.tsv
+---
+# text
+"""
+    names = ("en/a-1.parquet", "en/a-2.parquet", "en/c.parquet", "extra/b.parquet", "data/en/dev.tsv", "de/a-1.parquet")
+    repository = make(tmp_path, *names, readme=readme)
+    assert files(repository, "en", "train") == ["en/a-1.parquet", "en/a-2.parquet", "extra/b.parquet"]
+    assert files(repository, "en", "validation") == ["data/en/dev.tsv"]
+
+
+def test_config_named_no_is_not_false(tmp_path):
+    readme = "---\nconfigs:\n- config_name: no\n  data_files:\n  - split: test\n    path: no/test-*\n---\n"
+    assert files(make(tmp_path, "no/test-1.parquet", readme=readme), "no", "test") == ["no/test-1.parquet"]
+
+
+@pytest.mark.parametrize(
+    ("names", "expected"),
+    [
+        (["en/test-00000-of-00001.parquet", "data/test-1.parquet"], "en/test-00000-of-00001.parquet"),
+        (["en/test.parquet"], "en/test.parquet"),
+        (["data/test-00000-of-00001.parquet"], "data/test-00000-of-00001.parquet"),
+    ],
+)
+@pytest.mark.parametrize("readme", [None, "# no header\n", "---\nlicense: mit\n---\n", ""])
+def test_conventional_names_without_header(tmp_path, names, expected, readme):
+    assert files(make(tmp_path, *names, readme=readme), "en", "test") == [expected]
+
+
+def test_other_configs_are_never_mixed_in(tmp_path):
+    repository = make(tmp_path, "en/test-1.parquet", "sw/test-1.parquet", "en/deep/test-1.parquet", ".cache/en.parquet")
+    assert files(repository, "en", "test") == ["en/test-1.parquet"]
+    with pytest.raises(XstiltsError, match=r"no file of config 'de', split 'test'.*sw/test-1.parquet"):
+        repository.data_files("de", "test")
+
+
+def test_two_stars_cross_folders(tmp_path):
+    readme = "---\nconfigs:\n- config_name: en\n  data_files:\n  - split: test\n    path: 'en/**/*.parquet'\n---\n"
+    repository = make(tmp_path, "en/a/b/x.parquet", "en/y.parquet", "de/z.parquet", readme=readme)
+    assert files(repository, "en", "test") == ["en/a/b/x.parquet", "en/y.parquet"]
+
+
+def test_unknown_config_and_split_suggest_the_nearest(tmp_path):
+    readme = "---\nconfigs:\n- config_name: en\n  data_files:\n  - split: validation\n    path: x\n---\n"
+    repository = make(tmp_path, readme=readme)
+    with pytest.raises(XstiltsError, match=r"no such config; given 'eng'.*did you mean 'en'"):
+        repository.data_files("eng", "test")
+    with pytest.raises(XstiltsError, match=r"no such split; given 'validation_matched'.*did you mean 'validation'"):
+        repository.data_files("en", "validation_matched")
+    with pytest.raises(XstiltsError, match="no file of config 'en', split 'validation'; given 'x'"):
+        repository.data_files("en", "validation")
+
+
+@pytest.mark.parametrize("suffix", ["", "-a09b74b3ef9c3b56"])
+def test_missing_shard(tmp_path, suffix):
+    names = [f"en/test-{number:05d}-of-00003{suffix}.parquet" for number in range(3)]
+    repository = make(tmp_path, *names)
+    assert files(repository, "en", "test") == names
+    (tmp_path / names[1]).unlink()
+    with pytest.raises(XstiltsError, match="files are missing; given 'en/test-00001'"):
+        read_repository(tmp_path).data_files("en", "test")
+
+
+@pytest.mark.parametrize("header", ["configs: [", "configs: 3", "configs:\n- data_files:\n  - path: x", "- a"])
+def test_damaged_header(tmp_path, header):
+    with pytest.raises(XstiltsError, match=r"README.md: the header cannot be read"):
+        make(tmp_path, readme=f"---\n{header}\n---\n")
+
+
+@pytest.mark.parametrize("as_list", [True, False])
+def test_row_counts_of_the_header(tmp_path, as_list):
+    info = "config_name: en\n{0}splits:\n{0}- name: train\n{0}  num_examples: 87599\n{0}  num_bytes: 1"
+    info = f"- {info.format('  ')}" if as_list else f"  {info.format('  ')}"
+    repository = make(tmp_path, readme=f"---\ndataset_info:\n{info}\n---\n")
+    assert repository.counts == {("en", "train"): 87599}

@@ -1,0 +1,223 @@
+"""The tasks of real data: on small files in the hub's own schema, and in full where the optional data exists."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import datasets
+import pytest
+from datasets import ClassLabel, Features, Sequence, Value
+
+from xstilts.data import Sources, load_examples
+from xstilts.errors import XstiltsError
+from xstilts.spec import Answers, HubData, Passage, Sentence, TextPair, Words
+from xstilts.tasks import load_task, tatoeba, udpos_pud
+from xstilts.tasks._xquad_items import PARAGRAPH
+
+HUB = Path(__file__).parents[3] / "shared" / "data" / "hub"
+
+# (task, split) → number of languages, Examples, clusters. Tatoeba has two Examples per pair.
+FULL = {
+    ("sib200", "train"): (1, 701, 701),
+    ("sib200", "dev"): (1, 99, 99),
+    ("sib200", "test"): (24, 24 * 204, 204),
+    ("squad1", "train"): (1, 3_545, 800),
+    ("squad1", "dev"): (1, 883, 200),
+    ("tatoeba", "test"): (41, 2 * (33 * 1000 + 205 + 746 + 575 + 687 + 390 + 307 + 234 + 548), 32_558),
+    ("udpos_pud", "train"): (1, 12_544, 12_544),
+    ("udpos_pud", "dev"): (1, 2_001, 2_001),
+    ("udpos_pud", "test"): (12, 11 * 1_000 + 317, 1_317),
+    ("xquad", "train"): (1, 3_545, 800),
+    ("xquad", "dev"): (1, 883 - 97, 179),
+    ("xquad", "test"): (12, 12 * 1_190, 240),
+}
+TASKS = sorted({name for name, _ in FULL})
+# Languages whose test rows are translations of each other, so that their item ids are the same in the same order.
+PARALLEL = {"sib200": 24, "udpos_pud": 11, "xquad": 12}
+
+
+def load(task, split, sources):
+    return load_examples(task, split, task.languages(split), sources)
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_declaration(name):
+    task = load_task(name)
+    assert isinstance(task.data, HubData)
+    assert task.citation
+    assert task.licence
+    assert len(set(task.data.parts)) == len(task.data.parts)
+    for part in task.data.parts:
+        assert len(part.revision) == 40, "a revision is a commit hash, not a branch"
+        assert part.split == "test" or part.language == "en", "labels are English only"
+    splits = {part.split for part in task.data.parts}
+    assert {(name, split) for split in splits} == {key for key in FULL if key[0] == name}
+
+
+def test_xtreme_and_xtreme_r_languages():
+    assert len(tatoeba.XTREME) == 36
+    assert len(tatoeba.XTREME_R_ADDS) == 5
+    assert len(PARAGRAPH) == 1190
+    assert len(set(PARAGRAPH.values())) == 240
+
+
+# ------------------------------------------------------------------------------------------------------ small files
+
+ANSWERS = Sequence({"text": Value("string"), "answer_start": Value("int32")})
+TEXT_COLUMNS = dict.fromkeys(("id", "context", "question"), Value("string"))
+XQUAD = Features({**TEXT_COLUMNS, "answers": ANSWERS})
+SQUAD = Features({"title": Value("string"), **TEXT_COLUMNS, "answers": ANSWERS})
+SIB200 = Features({"index_id": Value("int64"), "category": Value("string"), "text": Value("string")})
+UDPOS = Features(
+    {"tokens": Sequence(Value("string")), "pos_tags": Sequence(ClassLabel(names=sorted(udpos_pud.LABELS)))}
+)
+TATOEBA = Features(dict.fromkeys(("source_sentence", "target_sentence", "source_lang", "target_lang"), Value("string")))
+
+
+@pytest.fixture
+def write(tmp_path):
+    """Writes one split of a repository as the hub holds it."""
+    datasets.disable_progress_bars()
+
+    def write_split(repo, config, split, features, *rows):
+        path = tmp_path / repo / config / f"{split}-00000-of-00001.parquet"
+        path.parent.mkdir(parents=True)
+        columns = {name: [row[name] for row in rows] for name in features}
+        datasets.Dataset.from_dict(columns, features=features).to_parquet(path)
+
+    return write_split
+
+
+def reduced(name, *languages):
+    """A task with its own reader and columns but only some test languages, and without declared row counts."""
+    task = load_task(name)
+    parts = [part for part in task.data.parts if part.split != "test" or part.language in languages]
+    return replace(task, data=replace(task.data, parts=tuple(replace(part, rows=None) for part in parts)))
+
+
+def question(item, context, answer):
+    answers = {"text": [answer], "answer_start": [context.index(answer)]}
+    return {"id": item, "title": "", "context": context, "question": "Who?", "answers": answers}
+
+
+def test_sib200(write, tmp_path):
+    write("Davlan/sib200", "eng_Latn", "test", SIB200, {"index_id": 7, "category": "health", "text": "A cell."})
+    write("Davlan/sib200", "zho_Hans", "test", SIB200, {"index_id": 7, "category": "health", "text": "一个细胞。"})
+    english, chinese = load(reduced("sib200", "en", "zh"), "test", Sources(tmp_path))
+    assert (english.language, chinese.language) == ("en", "zh")
+    assert english.item_id == chinese.item_id == english.cluster == "7"
+    assert chinese.fields == TextPair("一个细胞。")
+    assert chinese.gold == "health"
+
+
+def test_sib200_as_the_hub_holds_it(tmp_path):
+    repo = tmp_path / "Davlan" / "sib200"
+    (repo / "data" / "eng_Latn").mkdir(parents=True)
+    (repo / "data" / "eng_Latn" / "dev.tsv").write_text('index_id\tcategory\ttext\n5\ttravel\t"Say ""hi""."\n')
+    (repo / "README.md").write_text(
+        "---\nconfigs:\n- config_name: eng_Latn\n  data_files:\n"
+        "  - split: validation\n    path: data/eng_Latn/dev.tsv\n---\n"
+    )
+    (example,) = load(reduced("sib200", "en"), "dev", Sources(tmp_path))
+    assert example.fields == TextPair('Say "hi".')
+
+
+def test_udpos_pud(write, tmp_path):
+    tags = [udpos_pud.LABELS.index(tag) for tag in ("NOUN", "VERB")]
+    rows = [{"tokens": ["dogs", "bark"], "pos_tags": tags}, {"tokens": ["1 000"], "pos_tags": [8]}]
+    for config in ("udpos.English_PUD", "udpos.German", "udpos.Yoruba"):
+        write("google/xtreme", config, "test", UDPOS, *rows)
+    write("google/xtreme", "udpos.English", "train", UDPOS, *rows)
+    task = reduced("udpos_pud", "en", "de", "yo")
+    examples = load(task, "test", Sources(tmp_path))
+    assert [each.cluster for each in examples] == ["pud-0", "pud-1", "pud-0", "pud-1", "yo-test-0", "yo-test-1"]
+    assert examples[0].fields == Words(("dogs", "bark"))
+    assert examples[0].gold == ("NOUN", "VERB")
+    assert examples[1].gold == ("NUM",)
+    assert [each.item_id for each in load(task, "train", Sources(tmp_path))] == ["en-train-0", "en-train-1"]
+
+
+def test_udpos_pud_refuses_the_hubs_joined_treebanks(write, tmp_path):
+    write("google/xtreme", "udpos.German", "test", UDPOS, {"tokens": ["a"], "pos_tags": [0]})
+    with pytest.raises(XstiltsError, match=r"'udpos.German', split 'test': 1 rows where 1,000 are declared"):
+        load_examples(load_task("udpos_pud"), "test", ("de",), Sources(tmp_path))
+
+
+def test_squad1(write, tmp_path):
+    first, second = " Ann met Bob.", "Eve met Bob."
+    rows = [question("a", first, "Ann"), question("b", first, "Bob"), question("c", second, "Bob")]
+    write("rajpurkar/squad", "plain_text", "train", SQUAD, *rows)
+    a, b, c = load(load_task("squad1"), "train", Sources(tmp_path))
+    assert a.fields == Passage("Who?", first)
+    assert a.gold == Answers(("Ann",), (1,))
+    assert a.cluster == b.cluster != c.cluster
+
+
+def test_xquad(write, tmp_path):
+    first, *_, last = PARAGRAPH
+    for code, answer in (("en", "two"), ("th", "สอง")):
+        rows = [question(item, f"one {answer} three", answer) for item in (first, last)]
+        write("google/xquad", f"xquad.{code}", "validation", XQUAD, *rows)
+    examples = load(reduced("xquad", "en", "th"), "test", Sources(tmp_path))
+    assert [each.cluster for each in examples] == ["paragraph-000", "paragraph-239"] * 2
+    assert examples[2].gold == Answers(("สอง",), (4,))
+
+
+def test_xquad_leaves_its_questions_out_of_dev(write, tmp_path):
+    rows = [question(next(iter(PARAGRAPH)), "one", "one"), question("other", "two", "two")]
+    write("rajpurkar/squad", "plain_text", "validation", SQUAD, *rows)
+    assert [each.item_id for each in load(load_task("xquad"), "dev", Sources(tmp_path))] == ["other"]
+    assert len(load(load_task("squad1"), "dev", Sources(tmp_path))) == 2
+
+
+def test_xquad_refuses_a_question_it_does_not_know(write, tmp_path):
+    write("google/xquad", "xquad.en", "validation", XQUAD, question("new", "one", "one"))
+    with pytest.raises(XstiltsError, match=r"row 0: .*KeyError: 'new'"):
+        load(reduced("xquad", "en"), "test", Sources(tmp_path))
+
+
+def test_question_without_answer_is_refused(write, tmp_path):
+    row = {**question("a", "Ann", "Ann"), "answers": {"text": [], "answer_start": []}}
+    write("rajpurkar/squad", "plain_text", "train", SQUAD, row)
+    with pytest.raises(XstiltsError, match="row 0: gold: has no gold"):
+        load(load_task("squad1"), "train", Sources(tmp_path))
+
+
+def test_tatoeba(write, tmp_path):
+    for iso3, foreign in (("deu", "Hallo.\n"), ("jpn", "こんにちは。")):
+        row = {"source_sentence": foreign, "target_sentence": "Hello.\n", "source_lang": "?", "target_lang": "?"}
+        write("google/xtreme", f"tatoeba.{iso3}", "validation", TATOEBA, row)
+    query, candidate, *japanese = load(reduced("tatoeba", "de", "ja"), "test", Sources(tmp_path))
+    assert query.fields == Sentence("Hello.", "query")
+    assert candidate.fields == Sentence("Hallo.", "candidate")
+    assert query.gold == candidate.item_id
+    assert candidate.gold is None
+    assert {each.cluster for each in japanese} == {query.cluster}
+
+
+# ------------------------------------------------------------------------------------------------------- in full
+
+if HUB.is_dir():
+
+    @pytest.mark.parametrize(("name", "split"), FULL)
+    def test_in_full(name, split):
+        task = load_task(name)
+        examples = load(task, split, Sources(HUB))
+        languages = list(dict.fromkeys(each.language for each in examples))
+        assert tuple(languages) == task.languages(split)
+        assert (len(languages), len(examples), len({each.cluster for each in examples})) == FULL[name, split]
+
+    @pytest.mark.parametrize("name", PARALLEL)
+    def test_translations_share_their_ids(name):
+        task = load_task(name)
+        items = {}
+        for each in load(task, "test", Sources(HUB)):
+            items.setdefault(each.language, []).append((each.item_id, each.cluster))
+        assert list(items.values()).count(items["en"]) == PARALLEL[name]
+
+    def test_xquad_shares_nothing_with_its_training_data():
+        task = load_task("xquad")
+        texts = {split: {each.fields.context for each in load(task, split, Sources(HUB))} for split in ("train", "dev")}
+        test = {each.fields.context for each in load(task, "test", Sources(HUB))}
+        assert not test & texts["train"]
+        assert not test & texts["dev"]
+        assert not texts["train"] & texts["dev"]
