@@ -1,0 +1,42 @@
+"""Write the report of a study from the store alone; nothing is trained or predicted, and torch is not needed.
+
+python analysis/report.py                        the embedded study
+python analysis/report.py --study real_sample --store store --out report
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Parse the command line, write the report, and return the exit code: 0 done, 2 bad input."""
+    options = _parser().parse_args(arguments)
+    from xstilts import report
+    from xstilts.errors import XstiltsError
+
+    try:
+        path = report.write(options.store, options.study, options.out, options.backbone)
+        print(report.headline(options.store, options.study, options.backbone))
+    except XstiltsError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    print(f"report: {path}")
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--study", default="mini", help="name of a study that was run (default: mini)")
+    parser.add_argument("--backbone", help="only where the store holds the study with several backbones")
+    parser.add_argument("--store", type=Path, default=ROOT / "store", help="where finished steps are kept")
+    parser.add_argument("--out", type=Path, default=ROOT / "report", help="directory of the report")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

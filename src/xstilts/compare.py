@@ -1,0 +1,274 @@
+"""A study's comparisons, expanded into outcomes: one difference with its interval each.
+
+Two systems are compared on every estimand, with the same intermediate task where both have one, else with against
+without. Everything a report says is said from these outcomes.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+from typing import Literal, NamedTuple
+
+import numpy as np
+from scipy.stats import false_discovery_control
+
+from xstilts.estimands import ALL, ALL_TARGETS, TRAINED_TARGETS, ZERO_SHOT, Estimand, estimands
+from xstilts.results import Entry, Results
+from xstilts.schema import CellRecord, Manifest
+from xstilts.significance.two_way import Linear, Scope, combine, linearise, two_way
+from xstilts.spec import Comparison
+
+Contrast = Literal["system", "intermediate"]
+
+
+class Flag(StrEnum):
+    """What a reader must know about an outcome beyond its numbers."""
+
+    NOT_RUN = "not run"
+    FEWER_SEEDS = "fewer seeds than planned"
+    COLLAPSED = "includes a collapsed run"
+    DIVERGED = "includes a diverged run"
+    ONE_INTERMEDIATE = "conditional on one intermediate training"
+    NO_SEEDS = "a side without training: no seed variance"
+    SAME_PREDICTIONS = "both sides are the same predictions"
+    SHARED_PREDICTIONS = "some targets are the same predictions on both sides"
+    CONTAMINATION_UNKNOWN = "overlap of intermediate data and test set not checked"
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """One comparison on one estimand. Scores and differences in points; NaN where nothing can be said.
+
+    Attributes:
+        intermediate: intermediate task of the candidate, else of the reference, else None.
+        contrast: what differs: the ``system`` (same intermediate task, or none on either side), or the ``intermediate``
+            task (with it − without).
+        difference: candidate − reference.
+        low: lower end of the 95 % interval.
+        high: upper end of the 95 % interval.
+        p: two-sided, of no difference.
+        q: p corrected for the family of outcomes it was looked up in (Benjamini & Hochberg 1995).
+        candidate_seeds: independent trainings of the candidate; 0 where nothing is trained.
+        reference_seeds: the same for the reference.
+        examples: number of test examples, those of all languages counted.
+    """
+
+    comparison: str
+    candidate: str
+    reference: str
+    contrast: Contrast
+    intermediate: str | None
+    target: str
+    language: str
+    candidate_score: float = math.nan
+    reference_score: float = math.nan
+    difference: float = math.nan
+    low: float = math.nan
+    high: float = math.nan
+    p: float = math.nan
+    q: float = math.nan
+    df: float = math.nan
+    se: float = math.nan
+    se_examples: float = math.nan
+    se_seeds: float = math.nan
+    candidate_seeds: int = 0
+    reference_seeds: int = 0
+    examples: int = 0
+    clusters: int = 0
+    scope: Scope = "procedure"
+    flags: tuple[Flag, ...] = (Flag.NOT_RUN,)
+
+    @property
+    def was_run(self) -> bool:
+        """Whether all the predictions it needs are in the store."""
+        return Flag.NOT_RUN not in self.flags
+
+
+def compare(results: Results) -> tuple[Outcome, ...]:
+    """Expand every comparison of the study into outcomes, in the study's order."""
+    bench = _Bench(results)
+    study = results.manifest.study
+    wanted = list(estimands(results.manifest))
+    outcomes = [
+        bench.outcome(comparison, pair, estimand)
+        for comparison in study.comparison
+        for pair in _pairs(results.manifest, comparison)
+        for estimand in wanted
+    ]
+    return _corrected(outcomes)
+
+
+class _Pair(NamedTuple):
+    """Intermediate task of the candidate and of the reference."""
+
+    candidate: str | None
+    reference: str | None
+
+
+def _pairs(manifest: Manifest, comparison: Comparison) -> Iterator[_Pair]:
+    starts = {system.name: system.start for system in manifest.study.system}
+    with_candidate = starts[comparison.candidate] != "cold"
+    with_reference = starts[comparison.reference] != "cold"
+    if not (with_candidate or with_reference):
+        yield _Pair(None, None)
+        return
+    for name in manifest.study.intermediates:
+        yield _Pair(name if with_candidate else None, name if with_reference else None)
+
+
+# ------------------------------------------------------------------------------------------------------- outcomes
+
+Cells = Mapping[int, CellRecord]  # seed → cell, of one entry
+
+
+class _Side(NamedTuple):
+    """One system on one estimand: its score and the cells behind it."""
+
+    linear: Linear
+    used: tuple[CellRecord, ...]
+
+    @property
+    def seeds(self) -> int:
+        return 0 if self.linear.deterministic else len(self.linear.scores)
+
+
+@dataclass
+class _Bench:
+    """Outcomes of one study's results; a cell is linearised once."""
+
+    results: Results
+    linears: dict[tuple[tuple[str, ...], str], Linear] = field(default_factory=dict)
+
+    def outcome(self, comparison: Comparison, pair: _Pair, estimand: Estimand) -> Outcome:
+        ours = self._entries(comparison.candidate, pair.candidate, estimand)
+        theirs = self._entries(comparison.reference, pair.reference, estimand)
+        blank = _blank(comparison, pair, estimand)
+        if not (all(ours) and all(theirs)):
+            return blank
+        seeds, other_seeds = _replicates(ours), _replicates(theirs)
+        if comparison.seeds == "paired":
+            seeds = other_seeds = _replicates([*ours, *theirs])
+        if not (seeds and other_seeds):
+            return blank
+        candidate = self._side(ours, seeds, estimand)
+        reference = self._side(theirs, other_seeds, estimand)
+        interval = two_way(candidate.linear, reference.linear, comparison.seeds == "paired")
+        return replace(
+            blank,
+            candidate_score=float(candidate.linear.scores.mean()),
+            reference_score=float(reference.linear.scores.mean()),
+            candidate_seeds=candidate.seeds,
+            reference_seeds=reference.seeds,
+            examples=sum(self._examples(target, language) for target, language in estimand.weights),
+            flags=tuple(self._flags(candidate, reference)),
+            **interval._asdict(),
+        )
+
+    def _entries(self, system: str, intermediate: str | None, estimand: Estimand) -> list[Cells]:
+        return [self.results.cells.get(Entry(system, intermediate, target), {}) for target in estimand.targets]
+
+    def _examples(self, target: str, language: str) -> int:
+        panel = self.results.panels[target]
+        return len(panel.clusters[panel.rows[language]])
+
+    def _side(self, entries: Sequence[Cells], seeds: tuple[int, ...], estimand: Estimand) -> _Side:
+        used = {}
+        for target, cells in zip(estimand.targets, entries, strict=True):
+            used[target] = tuple(cells.values())[:1] if _is_direct(cells) else tuple(cells[seed] for seed in seeds)
+        parts = [self._linear(used[target], language) for target, language in estimand.weights]
+        linear = combine(parts, tuple(estimand.weights.values()))
+        return _Side(linear, tuple(cell for cells in used.values() for cell in cells))
+
+    def _linear(self, cells: tuple[CellRecord, ...], language: str) -> Linear:
+        """Score and influence values of one (target, language), one row per cell."""
+        name = (tuple(cell.predict for cell in cells), language)
+        if name not in self.linears:
+            panel = self.results.panels[cells[0].target]
+            rows, ratio = panel.rows[language], panel.metric.ratios[0]
+            stats = np.stack([self.results.stats[cell.predict][rows] for cell in cells])
+            above, below = stats @ np.array(ratio.numerator), stats @ np.array(ratio.denominator)
+            self.linears[name] = linearise(above, below, panel.clusters[rows], cells[0].train is None)
+        return self.linears[name]
+
+    def _shares_intermediate(self, side: _Side) -> bool:
+        keys = {cell.intermediate_train for cell in side.used if cell.intermediate_train is not None}
+        return len(keys) == 1 and len(self.results.manifest.study.seeds) > 1
+
+    def _flags(self, candidate: _Side, reference: _Side) -> Iterator[Flag]:
+        used = (*candidate.used, *reference.used)
+        keys = {key for cell in used for key in (cell.train, cell.intermediate_train) if key is not None}
+        statuses = {self.results.trains[key].status for key in keys if key in self.results.trains}
+        if any(0 < side.seeds < len(self.results.manifest.study.seeds) for side in (candidate, reference)):
+            yield Flag.FEWER_SEEDS
+        if "collapsed" in statuses:
+            yield Flag.COLLAPSED
+        if "diverged" in statuses:
+            yield Flag.DIVERGED
+        if any(self._shares_intermediate(side) for side in (candidate, reference)):
+            yield Flag.ONE_INTERMEDIATE
+        if any(side.seeds == 0 for side in (candidate, reference)):
+            yield Flag.NO_SEEDS
+        ours, theirs = ({cell.predict for cell in side.used} for side in (candidate, reference))
+        if ours & theirs:
+            yield Flag.SAME_PREDICTIONS if ours == theirs else Flag.SHARED_PREDICTIONS
+        if any(cell.intermediate is not None for cell in used):
+            yield Flag.CONTAMINATION_UNKNOWN
+
+
+def _blank(comparison: Comparison, pair: _Pair, estimand: Estimand) -> Outcome:
+    """The outcome of what was not run."""
+    return Outcome(
+        comparison=comparison.name,
+        candidate=comparison.candidate,
+        reference=comparison.reference,
+        contrast="system" if pair.candidate == pair.reference else "intermediate",
+        intermediate=pair.candidate or pair.reference,
+        target=estimand.target,
+        language=estimand.language,
+    )
+
+
+def _is_direct(cells: Cells) -> bool:
+    """Whether predictions come from the bare backbone: nothing was trained, all seeds are one."""
+    return all(cell.train is None for cell in cells.values())
+
+
+def _replicates(entries: Sequence[Cells]) -> tuple[int, ...]:
+    """Seeds that every entry was run with; of seeds that share all their predictions, the first.
+
+    Sharing happens when retrieval is predicted on one intermediate training that all seeds build on: that is one model,
+    however many seeds point at it.
+    """
+    trained = [cells for cells in entries if not _is_direct(cells)]
+    if not trained:
+        return tuple(entries[0])[:1]
+    common = sorted(set(trained[0]).intersection(*trained))
+    distinct: dict[tuple[str, ...], int] = {}
+    for seed in common:
+        distinct.setdefault(tuple(cells[seed].predict for cells in trained), seed)
+    return tuple(distinct.values())
+
+
+# --------------------------------------------------------------------------------------------------- multiplicity
+
+
+def _corrected(outcomes: list[Outcome]) -> tuple[Outcome, ...]:
+    """Give every outcome its Benjamini-Hochberg q within the matrix that a reader would search it in."""
+    families: dict[tuple[str, bool, str], list[int]] = {}
+    for number, outcome in enumerate(outcomes):
+        if not math.isnan(outcome.p) and Flag.SAME_PREDICTIONS not in outcome.flags:
+            families.setdefault(_family(outcome), []).append(number)
+    for members in families.values():
+        corrected = false_discovery_control([outcomes[number].p for number in members], method="bh")
+        for number, q in zip(members, corrected, strict=True):
+            outcomes[number] = replace(outcomes[number], q=float(q))
+    return tuple(outcomes)
+
+
+def _family(outcome: Outcome) -> tuple[str, bool, str]:
+    """Comparison × (targets or means over targets) × (all languages, zero-shot ones, or each by itself)."""
+    is_suite = outcome.target in (TRAINED_TARGETS, ALL_TARGETS)
+    return (outcome.comparison, is_suite, outcome.language if outcome.language in (ALL, ZERO_SHOT) else "")

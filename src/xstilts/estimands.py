@@ -1,0 +1,67 @@
+"""What a study's comparisons are about: weighted means of cells (target, language).
+
+One language, the mean over a target's languages, and the mean over targets of those means; the means once over all
+languages and once over the zero-shot ones, which have no labelled training data.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import NamedTuple
+
+from xstilts.schema import Manifest
+
+SOURCE_LANGUAGE = "en"  # the language of all training data
+
+ALL = "all"
+ZERO_SHOT = "zero-shot"
+TRAINED_TARGETS = "trained targets"
+ALL_TARGETS = "all targets"
+
+Languages = Mapping[str, tuple[str, ...]]  # target → languages
+
+
+class Estimand(NamedTuple):
+    """A weighted mean of cells.
+
+    Attributes:
+        target: name of the target, or ``trained targets`` / ``all targets``.
+        language: a code, ``all`` or ``zero-shot``.
+        weights: (target, language) → weight; they sum to 1.
+    """
+
+    target: str
+    language: str
+    weights: dict[tuple[str, str], float]
+
+    @property
+    def targets(self) -> tuple[str, ...]:
+        """The targets that take part, in order."""
+        return tuple(dict.fromkeys(target for target, _ in self.weights))
+
+
+def estimands(manifest: Manifest) -> Iterator[Estimand]:
+    """Every mean that is compared: languages, then a target's means, then means over targets."""
+    spoken = {target: manifest.tasks[target].languages for target in manifest.study.targets}
+    foreign = {target: tuple(code for code in codes if code != SOURCE_LANGUAGE) for target, codes in spoken.items()}
+    for target, codes in spoken.items():
+        yield from (Estimand(target, code, {(target, code): 1.0}) for code in codes)
+        yield from _macro(target, (target,), spoken, foreign)
+    trained = tuple(target for target in spoken if manifest.tasks[target].format != "retrieval")
+    if trained:
+        yield from _macro(TRAINED_TARGETS, trained, spoken, foreign)
+    if trained != tuple(spoken):
+        yield from _macro(ALL_TARGETS, tuple(spoken), spoken, foreign)
+
+
+def _macro(name: str, targets: tuple[str, ...], spoken: Languages, foreign: Languages) -> Iterator[Estimand]:
+    """The mean over targets of the mean over languages: once over all languages, once over the zero-shot ones."""
+    for label, languages in ((ALL, spoken), (ZERO_SHOT, foreign)):
+        present = [target for target in targets if languages[target]]
+        weights = {
+            (target, code): 1.0 / (len(present) * len(languages[target]))
+            for target in present
+            for code in languages[target]
+        }
+        if weights:
+            yield Estimand(name, label, weights)

@@ -1,0 +1,173 @@
+"""The report of a study, from the store alone: HTML and Markdown to read, CSV and JSON to compute with.
+
+results ─► outcomes ─┬► answer (sentences)  ─┐
+                     ├► figures, tables     ─┼► templates ─► report.html, report.md
+results ─► scores ───┴► card, costs         ─┘
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jinja2
+
+from xstilts.compare import Flag, Outcome, compare
+from xstilts.report.answer import answer
+from xstilts.report.card import card, costs
+from xstilts.report.figures import Line, forest
+from xstilts.report.files import comparisons_csv, comparisons_json, scores_csv
+from xstilts.report.scores import board, scores
+from xstilts.report.tables import by_language, effect_matrix, outcome_table, overview
+from xstilts.report.view import View
+from xstilts.report.words import effect, plural, verdict
+from xstilts.results import Results, load_results
+from xstilts.spec import Comparison
+from xstilts.store import told
+
+TEMPLATES = Path(__file__).parent / "templates"
+METHOD = (
+    "Every score is a ratio of sums over test examples, so each example's influence on it is known in closed form. "
+    "Influences are summed within clusters (examples that share a text or translate each other), weighted by the mean "
+    "in question (over languages, then over targets), and give the variance that the choice of examples brings in; the "
+    "scatter of the scores over seeds gives the variance that training brings in; their interaction, contained in "
+    "both, is subtracted once. The interval is a t interval with Satterthwaite’s degrees of freedom (two-way cluster "
+    "variance: Cameron, Gelbach & Miller 2011). q-values correct for the number of outcomes in one matrix (Benjamini & "
+    "Hochberg 1995)."
+)
+
+
+def write(store: Path, study: str, out: Path, backbone: str | None = None) -> Path:
+    """Write the report of a study and return the path of ``report.html``.
+
+    Args:
+        store: root of the store.
+        study: name of the study.
+        out: directory of the report, made if it does not exist.
+        backbone: name of the backbone; needed only where the store holds the study with several.
+
+    Raises:
+        XstiltsError: the store does not hold the study, holds damaged artefacts, or ``out`` cannot be written.
+    """
+    results = load_results(store, study, backbone)
+    outcomes = compare(results)
+    rows = scores(results)
+    page = _page(results, outcomes, rows)
+    content = {
+        "report.html": _render("report.html.j2", page),
+        "report.md": re.sub(r"\n{3,}", "\n\n", _render("report.md.j2", page)),
+        "comparisons.json": comparisons_json(results.manifest, outcomes),
+        "comparisons.csv": comparisons_csv(outcomes),
+        "scores.csv": scores_csv(rows),
+    }
+    with told(out):
+        out.mkdir(parents=True, exist_ok=True)
+        for name, text in content.items():
+            (out / name).write_text(text, encoding="utf-8", newline="\n")
+    return out / "report.html"
+
+
+def headline(store: Path, study: str, backbone: str | None = None) -> str:
+    """The findings of a study as a few lines of plain text.
+
+    Raises:
+        XstiltsError: as for :func:`write`.
+    """
+    results = load_results(store, study, backbone)
+    found = answer(results.manifest, compare(results))
+    rows = [(finding.title, f"{finding.figure} {finding.range}".strip(), finding.verdict) for finding in found.findings]
+    widths = [max((len(row[column]) for row in rows), default=0) for column in range(2)]
+    lines = [f"{title:<{widths[0]}}  {figure:>{widths[1]}}  {word}" for title, figure, word in rows]
+    missing = f"{plural(len(results.missing), 'cell')} of {len(results.manifest.cells)} not run"
+    return "\n".join([*lines, *([missing] if results.missing else []), *([found.caveat] if found.caveat else [])])
+
+
+# ----------------------------------------------------------------------------------------------------------- page
+
+
+class Forest(NamedTuple):
+    """One figure with what it shows in words."""
+
+    title: str
+    svg: str
+    caption: str
+    lines: tuple[str, ...]
+
+
+def _page(results: Results, outcomes: tuple[Outcome, ...], rows: list[Any]) -> dict[str, Any]:
+    """Everything the templates show."""
+    manifest = results.manifest
+    view = View(manifest, outcomes)
+    averages = board(rows)
+    with_intermediates = [each for each in manifest.study.comparison if any(o.intermediate for o in view.of(each))]
+    return {
+        "manifest": manifest,
+        "answer": answer(manifest, outcomes),
+        "card": card(results),
+        "forests": tuple(_forests(view)),
+        "matrices": [effect_matrix(view, each) for each in with_intermediates],
+        "overview": overview(results, averages),
+        "languages": [
+            by_language(results, averages, each) for each in manifest.study.targets if each in results.panels
+        ],
+        "costs": costs(results),
+        "outcomes": [outcome_table(view, each) for each in manifest.study.comparison],
+        "languages_note": view.languages(),
+        "method": METHOD,
+    }
+
+
+def _forests(view: View) -> Iterator[Forest]:
+    for number, comparison in enumerate(view.manifest.study.comparison):
+        lines = _lines(view, comparison)
+        if not any(line.outcome.was_run for line in lines):
+            continue
+        title = view.title(comparison)
+        spoken = tuple(f"{line.label}: {effect(line.outcome)}, {verdict(line.outcome)}" for line in lines)
+        alt = f"Forest plot of {title}, differences in points with 95 % intervals. {'; '.join(spoken)}."
+        yield Forest(title, forest(lines, f"forest{number}", alt), _caption(view, comparison), spoken)
+
+
+def _lines(view: View, comparison: Comparison) -> list[Line]:
+    """Rows of a comparison's figure: its targets; with intermediate tasks, the mean over targets for each of them."""
+    means = [outcome for suite in view.suites for outcome in view.of(comparison, suite)]
+    if any(outcome.intermediate for outcome in means):
+        return [Line(str(each.intermediate), each, strong=True) for each in view.of(comparison)]
+    targets = [each for target in view.manifest.study.targets for each in view.of(comparison, target)]
+    return [
+        *(Line(each.target, each) for each in targets),
+        *(Line(f"mean of {each.target}", each, True) for each in means),
+    ]
+
+
+def _caption(view: View, comparison: Comparison) -> str:
+    outcomes = view.of(comparison)
+    seeds = sorted({n for each in outcomes if each.was_run for n in (each.candidate_seeds, each.reference_seeds) if n})
+    text = f"{comparison.name}: {plural(seeds[-1], 'seed')}" if seeds else comparison.name
+    if len(seeds) > 1:
+        text = f"{comparison.name}: {seeds[0]} to {plural(seeds[-1], 'seed')}"
+    if any(each.was_run and each.scope == "artefact" for each in outcomes):
+        text += ", speaking of these models alone,"
+    # The design card says of the whole study that contamination is not checked.
+    flags = dict.fromkeys(flag for each in outcomes for flag in each.flags if flag is not Flag.CONTAMINATION_UNKNOWN)
+    return "; ".join([f"{text} a side, {comparison.seeds}", *flags]) + "."
+
+
+def _render(name: str, page: dict[str, Any]) -> str:
+    """Fill a template. HTML escapes every value; Markdown templates escape with the ``md`` filter."""
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(TEMPLATES),
+        autoescape=name.endswith(".html.j2"),
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["md"] = _markdown
+    return environment.get_template(name).render(page) + "\n"
+
+
+def _markdown(text: object) -> str:
+    """Text that Markdown shows as it is, in a table too; marks that mean nothing where they stand are left alone."""
+    return re.sub(r"[\\`*<>|#]|(?<!\w)_|_(?!\w)|(?<=\])\(", r"\\\g<0>", " ".join(str(text).split()))

@@ -1,0 +1,189 @@
+"""The design card and the costs: what was run, on what, at what price, and what is missing."""
+
+from __future__ import annotations
+
+import json
+import statistics
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
+
+from xstilts.report.tables import Cell, Row, Table, label
+from xstilts.report.words import ABSENT, duration, listing, plural, quantity
+from xstilts.results import Results
+from xstilts.schema import CellRecord, TrainRecord
+
+
+class Card(NamedTuple):
+    """How the study was designed and how its runs went.
+
+    Attributes:
+        facts: (name, value) pairs.
+        missing: cells that were not run, one line per group.
+        troubles: trainings that collapsed or diverged, with their reason.
+        environments: distinct machines and versions, with the number of trainings made in each.
+    """
+
+    facts: tuple[tuple[str, str], ...]
+    systems: Table
+    tasks: Table
+    missing: tuple[str, ...]
+    troubles: tuple[str, ...]
+    environments: tuple[str, ...]
+
+
+def card(results: Results) -> Card:
+    """Describe the study."""
+    return Card(
+        facts=tuple(_facts(results)),
+        systems=_systems(results),
+        tasks=_tasks(results),
+        missing=tuple(_missing(results.missing)),
+        troubles=tuple(_troubles(results)),
+        environments=tuple(_environments(results.trains.values())),
+    )
+
+
+def _facts(results: Results) -> Iterator[tuple[str, str]]:
+    manifest, study = results.manifest, results.manifest.study
+    yield "study", f"{study.name}: {study.title}"
+    if study.note:
+        yield "note", study.note
+    yield (
+        "backbone",
+        f"{manifest.backbone.name}, {manifest.backbone.layers} layers, {manifest.backbone.fingerprint[:12]}",
+    )
+    yield "seeds", listing(map(str, study.seeds))
+    if study.intermediates:
+        yield "intermediate tasks", listing(study.intermediates)
+    languages = dict.fromkeys(code for target in study.targets for code in manifest.tasks[target].languages)
+    yield "languages", " ".join(languages)
+    if study.source_seeds == "paired":
+        yield "intermediate seeds", "seed s of a target builds on seed s of its intermediate task"
+    else:
+        yield "intermediate seeds", "all build on the first seed's: results are conditional on that one training"
+    for comparison in study.comparison:
+        yield (
+            "comparison",
+            f"{comparison.name}: {comparison.candidate} − {comparison.reference}, {comparison.seeds} seeds",
+        )
+    done = len(manifest.cells) - len(results.missing)
+    yield "cells", f"{done} of {len(manifest.cells)} run"
+    yield "contamination", "not checked: pre-training text or an intermediate task may share text with a test set"
+    yield "xstilts", manifest.xstilts
+
+
+def _systems(results: Results) -> Table:
+    rows = []
+    for system in results.manifest.study.system:
+        adapter = results.manifest.adapters.get(system.adapter, {})
+        options = adapter.get("options", {})
+        shape = ", ".join(f"{name} {value}" for name, value in options.items())
+        cells = (system.name, system.mode, f"{system.adapter} ({adapter.get('kind', '')})", shape, system.start)
+        rows.append(Row(system.label, tuple(map(Cell, cells))))
+    return Table("Systems", ("name", "mode", "adapter", "options", "start"), tuple(rows))
+
+
+def _tasks(results: Results) -> Table:
+    rows = []
+    for name in results.manifest.study.targets:
+        task = results.manifest.tasks[name]
+        panel = results.panels.get(name)
+        sizes = ("not run", "")
+        if panel is not None:
+            sizes = (str(len(panel.clusters)), f"{len(set(panel.clusters.tolist()))} × {task.cluster}")
+        cells = (task.format, task.metric, str(len(task.languages)), *sizes, task.licence, task.citation)
+        rows.append(Row(name, tuple(map(Cell, cells))))
+    columns = ("format", "metric", "languages", "examples", "clusters", "licence", "citation")
+    return Table("Target tasks", columns, tuple(rows))
+
+
+def _missing(cells: Iterable[CellRecord]) -> Iterator[str]:
+    groups: dict[tuple[str, str | None], dict[str, list[int]]] = {}
+    for cell in cells:
+        groups.setdefault((cell.system, cell.intermediate), {}).setdefault(cell.target, []).append(cell.seed)
+    for (system, intermediate), targets in groups.items():
+        shown = ", ".join(f"{target} (seed {', '.join(map(str, seeds))})" for target, seeds in targets.items())
+        yield f"{system}{f' · {intermediate}' if intermediate else ''}: {shown}"
+
+
+def _troubles(results: Results) -> Iterator[str]:
+    told: set[str] = set()
+    for entry, cells in results.cells.items():
+        for seed, cell in cells.items():
+            for key, task in ((cell.intermediate_train, entry.intermediate), (cell.train, entry.target)):
+                train = results.trains.get(key or "")
+                if key is None or train is None or train.status == "ok" or key in told:
+                    continue
+                told.add(key)
+                where = f"{label(results, entry.system, entry.intermediate)}, {task}, seed {seed}"
+                yield f"{where}: {train.status} ({train.reason or 'no reason recorded'})"
+
+
+def _environments(trains: Iterable[TrainRecord]) -> Iterator[str]:
+    found = Counter(json.dumps(train.environment, sort_keys=True) for train in trains)
+    for text, count in sorted(found.items()):
+        shown = ", ".join(f"{name} {value}" for name, value in json.loads(text).items())
+        yield f"{plural(count, 'training')}: {shown}"
+
+
+# ---------------------------------------------------------------------------------------------------------- costs
+
+
+def costs(results: Results) -> Table:
+    """What one training costs, by system and role; and what all of them took."""
+    rows = []
+    for system in results.manifest.study.system:
+        for role, trains in _trainings(results, system.name).items():
+            if trains:
+                rows.append(Row(f"{system.label} · {role}", tuple(map(Cell, _cost(trains)))))
+    columns = (
+        "trainings",
+        "trainable parameters",
+        "of the model",
+        "head",
+        "stored parameters",
+        "stored size",
+        "time each",
+        "time in all",
+        "peak memory",
+        "examples/s",
+        "padding",
+    )
+    return Table("Costs", columns, tuple(rows))
+
+
+def _trainings(results: Results, system: str) -> dict[str, list[TrainRecord]]:
+    """Distinct trainings behind a system's cells, by role."""
+    keys: dict[str, dict[str, None]] = {"intermediate": {}, "target": {}}
+    for entry, cells in results.cells.items():
+        if entry.system != system:
+            continue
+        for cell in cells.values():
+            if cell.intermediate_train is not None:
+                keys["intermediate"][cell.intermediate_train] = None
+            if cell.train is not None and cell.train != cell.intermediate_train:
+                keys["target"][cell.train] = None
+    return {role: [results.trains[key] for key in found if key in results.trains] for role, found in keys.items()}
+
+
+def _cost(trains: list[TrainRecord]) -> tuple[str, ...]:
+    """The cells of one row: sizes the largest; times, speeds and memory the median."""
+    trainable = max(train.trainable_parameters for train in trains)
+    share = trainable / max(train.total_parameters for train in trains)
+    memory = [train.peak_memory_bytes for train in trains if train.peak_memory_bytes is not None]
+    speed = [train.examples_per_second for train in trains if train.examples_per_second is not None]
+    padding = [train.padding_factor for train in trains if train.padding_factor is not None]
+    return (
+        str(len(trains)),
+        quantity(trainable),
+        f"{100 * share:.1f} %",
+        quantity(max(train.head_parameters for train in trains)),
+        quantity(max(train.stored_parameters for train in trains)),
+        quantity(max(train.stored_bytes for train in trains), "B"),
+        duration(statistics.median(train.seconds for train in trains)),
+        duration(sum(train.seconds for train in trains)),
+        quantity(statistics.median(memory), "B") if memory else ABSENT,
+        quantity(statistics.median(speed)) if speed else ABSENT,
+        f"{max(padding):.2f}" if padding else ABSENT,
+    )

@@ -1,0 +1,136 @@
+"""The JSON that a report reads from the store: the manifest of a study, and the account of a training.
+
+Nothing is believed that differs from the checksum taken when its step was published.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from xstilts.errors import Problem, XstiltsError, fail
+from xstilts.spec import FormatName, Split, Study
+
+M = TypeVar("M", bound=BaseModel)
+
+
+class Record(BaseModel):
+    """Base of what the store holds as JSON: frozen, and open to fields that a later version adds."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore", strict=True)
+
+
+class BackboneRecord(Record):
+    """The frozen encoder of the study."""
+
+    name: str
+    fingerprint: str
+    layers: int
+
+
+class TaskRecord(Record):
+    """A target task as the study saw it."""
+
+    version: int
+    format: FormatName
+    metric: str
+    cluster: str
+    licence: str
+    citation: str
+    languages: tuple[str, ...]
+    fingerprint: str
+
+
+class CellRecord(Record):
+    """One (system, intermediate, target, seed) and the keys of the steps that fill it.
+
+    Attributes:
+        train: the training that was predicted with; None for the bare backbone.
+        intermediate_train: the training of the intermediate task, if there is one.
+    """
+
+    system: str
+    intermediate: str | None
+    target: str
+    seed: int
+    split: Split
+    predict: str
+    train: str | None
+    intermediate_train: str | None
+
+
+class Manifest(Record):
+    """The content of ``studies/<study>@<backbone>.json``."""
+
+    schema_version: Literal[1] = Field(alias="schema")
+    xstilts: str
+    study: Study
+    adapters: dict[str, dict[str, Any]]
+    backbone: BackboneRecord
+    tasks: dict[str, TaskRecord]
+    cells: tuple[CellRecord, ...]
+    baselines: dict[str, dict[str, dict[str, float]]]
+
+    @model_validator(mode="after")
+    def _names_are_known(self) -> Manifest:
+        compared = {name for each in self.study.comparison for name in (each.candidate, each.reference)}
+        systems = compared | {cell.system for cell in self.cells}
+        targets = {*self.study.targets, *(cell.target for cell in self.cells)}
+        unknown = (systems - {system.name for system in self.study.system}) | (targets - set(self.tasks))
+        if unknown:
+            raise ValueError(f"names what the study does not have: {', '.join(sorted(unknown))}")
+        return self
+
+
+class TrainRecord(Record):
+    """The content of a training's ``result.json``; trainable and stored parameters include those of the head."""
+
+    kind: Literal["train"]
+    status: Literal["ok", "collapsed", "diverged"]
+    reason: str | None
+    seconds: float
+    peak_memory_bytes: int | None
+    trainable_parameters: int
+    head_parameters: int
+    total_parameters: int
+    stored_parameters: int
+    stored_bytes: int
+    examples_per_second: float | None
+    padding_factor: float | None
+    dev_score: float | None
+    environment: dict[str, Any]
+
+
+def verified(path: Path) -> bytes:
+    """Content of one file of a finished step.
+
+    Raises:
+        XstiltsError: it is not there, or differs from its checksum in ``files.json``.
+    """
+    try:
+        expected = json.loads((path.parent / "files.json").read_bytes())[path.name]
+        content = path.read_bytes()
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise fail(str(path), "cannot be read; delete its directory and run the study again") from error
+    if hashlib.sha256(content).hexdigest() != expected:
+        raise fail(str(path), "differs from what was published; delete its directory and run the study again")
+    return content
+
+
+def parse(model: type[M], content: bytes, path: Path) -> M:
+    """Read a record.
+
+    Raises:
+        XstiltsError: with every field that is missing or wrong.
+    """
+    try:
+        return model.model_validate_json(content)
+    except ValidationError as error:
+        problems = [
+            Problem(f"{path}: {'.'.join(map(str, item['loc'])) or 'content'}", item["msg"]) for item in error.errors()
+        ]
+        raise XstiltsError(*problems) from error

@@ -1,0 +1,221 @@
+"""Difference of two systems when both the training seeds and the test examples are random.
+
+A score is a ratio of sums, so its influence values are known in closed form: with ``r = Σnum / Σden`` an example moves
+the score by ``(num_i − r·den_i) / Σden``. Influence values are summed inside clusters (examples that share text or a
+translation source are not independent), weighted and added over the cells of an estimand. With ``C`` clusters, ``S``
+seeds, scores ``θ`` and ``U = C · influence``:
+
+    V_ex   = var_c(mean_s U₁ − mean_s U₀) / C          examples
+    V_seed = var_s(θ₁)/S₁ + var_s(θ₀)/S₀               seeds (paired: var_s(θ₁ − θ₀)/S)
+    V_int  = Σ_m MS_residual(m) / (S_m · C)            in both of the above, so subtracted once
+    V      = max(V_ex + V_seed − V_int, V_ex, V_seed)
+    df     = V² / (V_ex²/(C−1) + Σ_m V_seed(m)²/(S_m−1))
+
+and the interval is ``difference ± t_df · √V``. This is the two-way cluster variance of Cameron, Gelbach & Miller (2011,
+JBES 29:238, §2.2) with Satterthwaite's (1946) degrees of freedom, and equals the REML fit of a model with crossed
+random runs and items. The floor keeps a noisy ``V_int`` from promising more than either source of variance alone
+allows; it makes the test conservative with two or three seeds.
+
+Resampling seeds and examples jointly is the alternative (Sellam et al. 2022, arXiv 2106.16163); it costs seconds where
+this costs microseconds, and its percentile interval is less well calibrated at these numbers of seeds.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Literal, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import stdtr, stdtrit
+
+from xstilts.errors import fail
+
+Scope = Literal["procedure", "artefact"]
+Floats = NDArray[np.float64]
+Integers = NDArray[np.int64]
+
+LEVEL = 0.95
+
+# Points. A smaller standard error is rounding noise: the data hold no variance to estimate.
+NOISE = 1e-9
+
+
+class Linear(NamedTuple):
+    """A score and what each cluster of examples contributes to it, for every replicate of one system.
+
+    Attributes:
+        scores: in percent ``(seeds,)``.
+        clusters: distinct cluster codes, ascending ``(clusters,)``.
+        influence: influence of each cluster on the score, in points ``(seeds, clusters)``; a row sums to zero.
+        deterministic: nothing was trained, so a single row is all there is and seeds have no variance.
+    """
+
+    scores: Floats
+    clusters: Integers
+    influence: Floats
+    deterministic: bool = False
+
+
+class Interval(NamedTuple):
+    """A difference in points and how sure it is.
+
+    Attributes:
+        difference: candidate − reference.
+        low: lower end of the interval.
+        high: upper end of the interval.
+        p: two-sided p-value of "no difference".
+        df: Satterthwaite degrees of freedom.
+        se: standard error, ``√V``.
+        se_examples: ``√V_ex``, the standard error if the seeds were fixed.
+        se_seeds: ``√V_seed``, the standard error if the examples were fixed; NaN where it cannot be estimated.
+        scope: ``procedure`` speaks of the way of training; ``artefact`` only of the very models compared, because one
+            of the systems was trained with a single seed.
+        clusters: number of clusters.
+    """
+
+    difference: float
+    low: float
+    high: float
+    p: float
+    df: float
+    se: float
+    se_examples: float
+    se_seeds: float
+    scope: Scope
+    clusters: int
+
+
+def linearise(numerator: Floats, denominator: Floats, clusters: Integers, deterministic: bool = False) -> Linear:
+    """Return the score of a ratio metric in one cell (task, language) and its influence values.
+
+    Args:
+        numerator: ``(seeds, examples)``.
+        denominator: ``(seeds, examples)``.
+        clusters: cluster code of each example ``(examples,)``; equal codes in different cells are the same cluster.
+        deterministic: see :class:`Linear`.
+    """
+    codes, where = np.unique(clusters, return_inverse=True)
+    total = denominator.sum(axis=1, keepdims=True)
+    with np.errstate(invalid="ignore", divide="ignore"):  # an empty denominator: not scored, NaN
+        ratio = numerator.sum(axis=1, keepdims=True) / total
+        moves = 100.0 * (numerator - ratio * denominator) / total
+    influence = np.array([np.bincount(where, weights=row, minlength=len(codes)) for row in moves])
+    return Linear(100.0 * ratio[:, 0], codes, influence, deterministic)
+
+
+def combine(parts: Sequence[Linear], weights: Sequence[float]) -> Linear:
+    """Return the weighted sum of scores over cells, on the union of their clusters.
+
+    Args:
+        parts: cells of one system with the same seeds in the same order; a deterministic one counts for every seed.
+        weights: weight of each cell in the estimand, e.g. 1/L each for the mean over L languages.
+    """
+    random = [part for part in parts if not part.deterministic]
+    seeds = len((random or parts)[0].scores)
+    codes = np.unique(np.concatenate([part.clusters for part in parts]))
+    scores = np.zeros(seeds)
+    influence = np.zeros((seeds, len(codes)))
+    for part, weight in zip(parts, weights, strict=True):
+        scores += weight * part.scores
+        influence[:, np.searchsorted(codes, part.clusters)] += weight * part.influence
+    return Linear(scores, codes, influence, deterministic=not random)
+
+
+def two_way(candidate: Linear, reference: Linear, paired: bool = False) -> Interval:
+    """Compare two systems on the same examples.
+
+    Args:
+        candidate: every replicate of the one system.
+        reference: every replicate of the other.
+        paired: whether replicate s of both shares a random object, not merely an integer called seed.
+
+    Returns:
+        The interval. Where both systems agree on every example it is ``[0, 0]`` with ``p = 1``; where nothing was
+        scored, or the data hold no variance although the scores differ (one cluster; all right against all wrong), NaN.
+
+    Raises:
+        XstiltsError: the systems were not scored on the same clusters, or are paired without as many seeds each.
+    """
+    if not np.array_equal(candidate.clusters, reference.clusters):
+        raise fail("comparison", "the two systems were not scored on the same examples")
+    arms = [_arm(_differences(candidate, reference))] if paired else [_arm(candidate), _arm(reference)]
+    count = len(candidate.clusters)
+    difference = float(candidate.scores.mean() - reference.scores.mean())
+    spread = candidate.influence.mean(axis=0) - reference.influence.mean(axis=0)
+    examples = count / (count - 1) * float(spread @ spread) if count > 1 else math.nan
+    scope: Scope = "procedure" if all(arm.df for arm in arms) else "artefact"
+    seeds = sum(arm.seeds for arm in arms) if scope == "procedure" else math.nan
+    sources = [(examples, count - 1.0)]
+    variance = examples
+    if scope == "procedure":
+        sources += [(arm.seeds, arm.df) for arm in arms]
+        both = examples + seeds - sum(arm.interaction for arm in arms)
+        variance = float(np.max([both, examples, seeds]))
+    if _agree(candidate, reference):
+        variance = 0.0
+    bounds = _bounds(difference, variance, sources)
+    return Interval(difference, *bounds, math.sqrt(examples), math.sqrt(seeds), scope, count)
+
+
+class _Arm(NamedTuple):
+    """Variance of one system's mean score that its seeds bring in, in points².
+
+    Attributes:
+        seeds: ``V_seed``.
+        interaction: ``V_int``, which ``V_ex`` and ``V_seed`` both contain.
+        df: degrees of freedom of ``seeds``; infinite where nothing is random, 0 where one seed leaves it unknown.
+    """
+
+    seeds: float
+    interaction: float
+    df: float
+
+
+def _arm(system: Linear) -> _Arm:
+    count, clusters = system.influence.shape
+    if system.deterministic:
+        return _Arm(0.0, 0.0, math.inf)
+    if count == 1 or clusters == 1:
+        return _Arm(math.nan, math.nan, count - 1.0)
+    residual = system.influence - system.influence.mean(axis=0)
+    interaction = clusters * float(np.sum(residual**2)) / ((count - 1) * (clusters - 1) * count)
+    return _Arm(float(system.scores.var(ddof=1)) / count, interaction, count - 1.0)
+
+
+def _differences(candidate: Linear, reference: Linear) -> Linear:
+    """Replicate-wise differences, for paired seeds."""
+    deterministic = candidate.deterministic and reference.deterministic
+    if not (candidate.deterministic or reference.deterministic) and len(candidate.scores) != len(reference.scores):
+        raise fail("comparison", "paired seeds need as many seeds on both sides")
+    scores = candidate.scores - reference.scores
+    return Linear(scores, candidate.clusters, candidate.influence - reference.influence, deterministic)
+
+
+def _agree(candidate: Linear, reference: Linear) -> bool:
+    same_scores = np.array_equal(candidate.scores, reference.scores)
+    return same_scores and np.array_equal(candidate.influence, reference.influence)
+
+
+class _Bounds(NamedTuple):
+    low: float
+    high: float
+    p: float
+    df: float
+    se: float
+
+
+def _bounds(difference: float, variance: float, sources: list[tuple[float, float]]) -> _Bounds:
+    """The t interval; ``sources`` are (variance, degrees of freedom), which Satterthwaite's formula weighs."""
+    error = math.sqrt(variance)
+    if error < NOISE:
+        if abs(difference) < NOISE:
+            return _Bounds(0.0, 0.0, 1.0, math.nan, 0.0)
+        error = math.nan
+    if math.isnan(error):
+        return _Bounds(math.nan, math.nan, math.nan, math.nan, math.nan)
+    df = variance**2 / sum(part**2 / df for part, df in sources)
+    reach = error * float(stdtrit(df, (1 + LEVEL) / 2))
+    p = 2 * float(stdtr(df, -abs(difference) / error))
+    return _Bounds(difference - reach, difference + reach, p, df, error)

@@ -1,0 +1,196 @@
+"""Outcomes: what is expanded, what a planted effect looks like, and what is flagged rather than hidden."""
+
+import math
+
+import numpy as np
+import pytest
+from scipy.stats import false_discovery_control
+
+from xstilts.compare import Flag, compare
+from xstilts.estimands import estimands
+from xstilts.results import Entry, load_results
+
+MEANS = ("all", "zero-shot")
+
+
+@pytest.fixture(scope="module")
+def results(planted):
+    return load_results(planted, "planted")
+
+
+@pytest.fixture(scope="module")
+def outcomes(results):
+    return compare(results)
+
+
+def find(outcomes, comparison, target, language="zero-shot", intermediate=None):
+    keys = (comparison, target, language, intermediate)
+    (found,) = (each for each in outcomes if (each.comparison, each.target, each.language, each.intermediate) == keys)
+    return found
+
+
+def load(store_maker, tmp_path, **changes):
+    return compare(load_results(store_maker(tmp_path, **changes), "planted"))
+
+
+# ------------------------------------------------------------------------------------------------------- expansion
+
+
+def test_estimands(results):
+    found = list(estimands(results.manifest))
+    assert [(each.target, each.language) for each in found] == [
+        *(("nli", language) for language in ("en", "de", "zh", "sw", *MEANS)),
+        *(("pos", language) for language in ("en", "de", "zh", "sw", *MEANS)),
+        *(("qa", language) for language in ("en", "de", "zh", "sw", *MEANS)),
+        *(("pairs", language) for language in ("de", "zh", "sw", *MEANS)),
+        *(("trained targets", language) for language in MEANS),
+        *(("all targets", language) for language in MEANS),
+    ]
+    for each in found:
+        assert sum(each.weights.values()) == pytest.approx(1)
+    suite = next(each for each in found if (each.target, each.language) == ("all targets", "all"))
+    assert suite.weights["nli", "en"] == pytest.approx(1 / 16)
+    assert suite.weights["pairs", "de"] == pytest.approx(1 / 12)
+
+
+def test_every_comparison_meets_every_estimand(outcomes):
+    assert len(outcomes) == 27 * (1 + 2 + 2 + 2)
+    contrasts = {each.comparison: (each.contrast, each.intermediate is None) for each in outcomes}
+    assert contrasts == {
+        "adapter vs full": ("system", True),
+        "the same with intermediate": ("system", False),
+        "gain, adapter": ("intermediate", False),
+        "gain, full": ("intermediate", False),
+    }
+
+
+def test_scores_and_difference_are_the_means_they_claim_to_be(results, outcomes):
+    outcome = find(outcomes, "gain, adapter", "qa", "zero-shot", "helpful")
+    panel = results.panels["qa"]
+
+    def mean(entry):
+        by_language = []
+        for language in ("de", "zh", "sw"):
+            sums = [
+                results.stats[cell.predict][panel.rows[language]].sum(axis=0) for cell in results.cells[entry].values()
+            ]
+            by_language.append(np.mean([panel.metric.score(each) for each in sums]))
+        return np.mean(by_language)
+
+    assert outcome.candidate_score == pytest.approx(mean(Entry("adapter_stilts", "helpful", "qa")))
+    assert outcome.reference_score == pytest.approx(mean(Entry("adapter", None, "qa")))
+    assert outcome.difference == pytest.approx(outcome.candidate_score - outcome.reference_score)
+    assert (outcome.examples, outcome.clusters) == (360, 24)
+
+
+def test_a_suite_is_the_mean_of_its_targets(outcomes):
+    parts = [find(outcomes, "adapter vs full", target).difference for target in ("nli", "pos", "qa")]
+    assert find(outcomes, "adapter vs full", "trained targets").difference == pytest.approx(np.mean(parts))
+
+
+# ---------------------------------------------------------------------------------------------------- what it finds
+
+
+def test_planted_effects_are_found_with_their_size(outcomes):
+    for arm in ("gain, adapter", "gain, full"):
+        gain = find(outcomes, arm, "nli", intermediate="helpful")
+        assert gain.low > 0 and gain.low < 15 < gain.high + 2 and gain.q < 0.05
+        assert find(outcomes, arm, "pairs", intermediate="helpful").low > 20
+    loss = find(outcomes, "adapter vs full", "qa")
+    assert loss.high < 0 and loss.low < -15 < loss.high
+
+
+def test_where_nothing_was_planted_nothing_is_found(outcomes):
+    for arm in ("gain, adapter", "gain, full"):
+        for target in ("nli", "pos", "qa", "pairs"):
+            null = find(outcomes, arm, target, intermediate="neutral")
+            assert null.low < 0 < null.high and null.q > 0.05
+
+
+def test_q_values_are_those_of_the_searched_matrix(outcomes):
+    matrix = [
+        each
+        for each in outcomes
+        if each.comparison == "gain, adapter" and each.language == "zero-shot" and "targets" not in each.target
+    ]
+    assert len(matrix) == 8
+    assert [each.q for each in matrix] == pytest.approx(false_discovery_control([each.p for each in matrix]))
+    assert all(each.q >= each.p for each in outcomes if not math.isnan(each.q))
+
+
+# ----------------------------------------------------------------------------------------------------------- flags
+
+
+def test_retrieval_on_the_bare_backbone_is_one_prediction_without_seeds(outcomes):
+    same = find(outcomes, "adapter vs full", "pairs")
+    assert (same.difference, same.low, same.high, same.p) == (0.0, 0.0, 0.0, 1.0)
+    assert {Flag.SAME_PREDICTIONS, Flag.NO_SEEDS} <= set(same.flags) and math.isnan(same.q)
+    assert Flag.SHARED_PREDICTIONS in find(outcomes, "adapter vs full", "all targets").flags
+    gain = find(outcomes, "gain, adapter", "pairs", intermediate="helpful")
+    assert (gain.candidate_seeds, gain.reference_seeds, gain.scope) == (3, 0, "procedure")
+
+
+def test_collapsed_runs_are_counted_and_flagged(outcomes):
+    assert Flag.COLLAPSED in find(outcomes, "adapter vs full", "pos").flags
+    assert Flag.COLLAPSED in find(outcomes, "adapter vs full", "trained targets").flags
+    assert Flag.COLLAPSED not in find(outcomes, "adapter vs full", "nli").flags
+
+
+def test_a_missing_seed_is_left_out_and_flagged(outcomes):
+    short = find(outcomes, "gain, full", "pos", intermediate="neutral")
+    assert (short.candidate_seeds, short.reference_seeds) == (2, 3)
+    assert Flag.FEWER_SEEDS in short.flags
+    suite = find(outcomes, "gain, full", "trained targets", intermediate="neutral")
+    assert suite.candidate_seeds == 2  # the mean over targets keeps to the seeds that all targets have
+
+
+def test_contamination_is_unknown_wherever_an_intermediate_task_was_trained(outcomes):
+    for each in outcomes:
+        assert (Flag.CONTAMINATION_UNKNOWN in each.flags) == (each.intermediate is not None)
+
+
+def test_what_was_not_run_stays_empty(store_maker, tmp_path):
+    skip = {("adapter", None, "qa", seed) for seed in (1, 2, 3)}
+    outcomes = load(store_maker, tmp_path, skip=skip)
+    for target in ("qa", "trained targets"):
+        blank = find(outcomes, "adapter vs full", target)
+        assert blank.flags == (Flag.NOT_RUN,) and not blank.was_run
+        assert math.isnan(blank.difference) and math.isnan(blank.candidate_score) and math.isnan(blank.q)
+    assert find(outcomes, "adapter vs full", "nli").was_run
+
+
+# ----------------------------------------------------------------------------------------------------------- scope
+
+
+def test_one_seed_speaks_of_the_models_only(store_maker, tmp_path):
+    outcomes = load(store_maker, tmp_path, seeds=[1])
+    trained = [each for each in outcomes if each.target in ("nli", "pos", "qa")]
+    assert {each.scope for each in trained} == {"artefact"}
+    assert all(math.isnan(each.se_seeds) for each in trained)
+
+
+def test_one_intermediate_training_for_all_seeds_is_told(store_maker, tmp_path):
+    outcomes = load(store_maker, tmp_path, source_seeds="fixed")
+    gain = find(outcomes, "gain, adapter", "nli", intermediate="helpful")
+    assert Flag.ONE_INTERMEDIATE in gain.flags and gain.scope == "procedure"
+    retrieval = find(outcomes, "gain, adapter", "pairs", intermediate="helpful")
+    assert (retrieval.candidate_seeds, retrieval.scope) == (1, "artefact")  # three seeds, one model
+    mixed = find(outcomes, "gain, adapter", "all targets", intermediate="helpful")
+    assert (mixed.candidate_seeds, mixed.scope) == (3, "procedure")
+
+
+def test_paired_seeds_keep_to_the_seeds_of_both(store_maker, tmp_path):
+    pair = {"name": "paired", "candidate": "full_stilts", "reference": "full", "seeds": "paired"}
+    outcomes = load(store_maker, tmp_path, skip={("full_stilts", "neutral", "pos", 3)}, comparison=[pair])
+    short = find(outcomes, "paired", "pos", intermediate="neutral")
+    assert (short.candidate_seeds, short.reference_seeds) == (2, 2)
+    assert find(outcomes, "paired", "pairs", intermediate="neutral").reference_seeds == 0
+
+
+def test_a_study_in_english_alone_has_no_zero_shot_mean(store_maker, tmp_path, monkeypatch):
+    monkeypatch.setitem(
+        store_maker.__globals__, "TARGETS", {"nli": ("classification", "accuracy", ("en",), 90, 3, 0.6)}
+    )
+    outcomes = load(store_maker, tmp_path, targets=["nli"])
+    assert {each.language for each in outcomes} == {"en", "all"}
+    assert {each.target for each in outcomes} == {"nli", "trained targets"}
