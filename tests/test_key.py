@@ -42,7 +42,9 @@ def test_golden_keys_are_distinct():
         dataclasses.replace(TRAIN, recipe=RECIPE.model_copy(update={"micro_batch": 4})),
         dataclasses.replace(TRAIN, recipe=RECIPE.model_copy(update={"gradient_checkpointing": True})),
         dataclasses.replace(TRAIN, recipe=RECIPE.model_copy(update={"threads": 8})),
-        dataclasses.replace(TRAIN, method=AdapterConfig(kind="bottleneck", options={"where": "output", "reduction": 16})),
+        dataclasses.replace(
+            TRAIN, method=AdapterConfig(kind="bottleneck", options={"where": "output", "reduction": 16})
+        ),
     ],
 )
 def test_names_paths_and_speed_do_not_count(same):
@@ -79,7 +81,9 @@ def test_every_other_recipe_field_counts():
         dataclasses.replace(TRAIN, task=dataclasses.replace(TASK, fingerprint="e" * 64)),
         dataclasses.replace(TRAIN, task=dataclasses.replace(TASK, version=2)),
         dataclasses.replace(TRAIN, backbone=dataclasses.replace(BACKBONE, fingerprint="c" * 64)),
-        dataclasses.replace(TRAIN, method=AdapterConfig(kind="bottleneck", options={"reduction": 8, "where": "output"})),
+        dataclasses.replace(
+            TRAIN, method=AdapterConfig(kind="bottleneck", options={"reduction": 8, "where": "output"})
+        ),
     ],
 )
 def test_what_changes_the_result_counts(other):

@@ -1,0 +1,208 @@
+"""TOML → spec: studies and adapter configurations, with every problem of a file reported at once."""
+
+from __future__ import annotations
+
+import json
+import tomllib
+import types
+import typing
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from xstilts.errors import Problem, XstiltsError, fail
+from xstilts.methods import load_method
+from xstilts.spec import AdapterConfig, Recipe, Role, Study, System
+from xstilts.tasks import load_task, task_names
+
+M = TypeVar("M", bound=BaseModel)
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A study and the adapter configurations its systems name."""
+
+    study: Study
+    adapters: dict[str, AdapterConfig]
+
+
+def load_study(name: str, studies: Path, adapter_configs: Path) -> Loaded:
+    """Read a study and everything it refers to.
+
+    Args:
+        name: file stem in ``studies``, or the path of a TOML file.
+        studies: directory of the shipped studies.
+        adapter_configs: directory of the adapter configurations.
+
+    Raises:
+        XstiltsError: with all problems found, each with the nearest valid name.
+    """
+    path = Path(name) if name.endswith(".toml") else studies / f"{name}.toml"
+    if not path.is_file():
+        raise fail("--study", "unknown study", name, _stems(studies))
+    study = _parse(Study, path)
+    problems = list(_study_problems(study, path.name, _stems(adapter_configs)))
+    adapters = {}
+    for adapter in sorted({system.adapter for system in study.system} & set(_stems(adapter_configs))):
+        try:
+            adapters[adapter] = load_adapter(adapter_configs / f"{adapter}.toml")
+        except XstiltsError as error:
+            problems += error.problems
+    if not problems:
+        problems += _start_problems(study, path.name, adapters)
+    if problems:
+        raise XstiltsError(*problems)
+    return Loaded(study, adapters)
+
+
+def load_adapter(path: Path) -> AdapterConfig:
+    """Read one adapter configuration; its kind's own ``Options`` validate and complete the options."""
+    config = _parse(AdapterConfig, path)
+    kind = load_method(config.kind, f"{path.name}: kind")
+    options = _validate(kind.Options, config.options, f"{path.name}: options")
+    return AdapterConfig(kind=config.kind, options=options.model_dump())
+
+
+def resolve_recipe(study: Study, system: System, role: Role, task: str) -> Recipe:
+    """Layer the recipe of one training: common, role, task, system; the later wins."""
+    recipe = study.recipe
+    layers = (recipe.get("common", {}), recipe.get(role, {}), study.task_recipe.get(task, {}), system.recipe)
+    merged: dict[str, Any] = {}
+    for layer in layers:
+        merged |= layer
+    return _validate(Recipe, merged, f"{study.name}: recipe")
+
+
+# ------------------------------------------------------------------------------------------------------- problems
+
+
+def _study_problems(study: Study, file: str, adapters: tuple[str, ...]) -> Iterator[Problem]:
+    for field, names in (("intermediates", study.intermediates), ("targets", study.targets)):
+        yield from _unknown(f"{file}: {field}", "unknown task", names, task_names())
+        yield from _repeated(f"{file}: {field}", names)
+    systems = [system.name for system in study.system]
+    yield from _repeated(f"{file}: system.name", systems)
+    yield from _repeated(f"{file}: seeds", [str(seed) for seed in study.seeds])
+    used = (*study.intermediates, *study.targets)
+    yield from _unknown(f"{file}: task_recipe", "not a task of this study", study.task_recipe, used)
+    for system in study.system:
+        yield from _unknown(f"{file}: system {system.name}: adapter", "unknown adapter", [system.adapter], adapters)
+        if system.start != "cold" and not study.intermediates:
+            yield Problem(f"{file}: system {system.name}", f"start {system.start!r} needs intermediates")
+    for comparison in study.comparison:
+        pair = (comparison.candidate, comparison.reference)
+        yield from _unknown(f"{file}: comparison {comparison.name!r}", "unknown system", pair, systems)
+    yield from _language_problems(study, file)
+    yield from _recipe_problems(study)
+
+
+def _language_problems(study: Study, file: str) -> Iterator[Problem]:
+    known: set[str] = set()
+    for name in set(study.targets) & set(task_names()):
+        known |= set(load_task(name).languages("test"))
+    yield from _unknown(f"{file}: languages", "no target task has this language", study.languages, sorted(known))
+
+
+def _recipe_problems(study: Study) -> Iterator[Problem]:
+    """Resolve every recipe the study will use; each distinct problem is told once."""
+    found: dict[Problem, None] = {}
+    for system in study.system:
+        sources = study.intermediates if system.start != "cold" else ()
+        uses: list[tuple[Role, str]] = [("intermediate", task) for task in sources]
+        uses += [("target", task) for task in study.targets]
+        for role, task in uses:
+            try:
+                resolve_recipe(study, system, role, task)
+            except XstiltsError as error:
+                found |= dict.fromkeys(error.problems)
+    yield from found
+
+
+def _start_problems(study: Study, file: str, adapters: dict[str, AdapterConfig]) -> list[Problem]:
+    problems = []
+    for system in study.system:
+        config = adapters[system.adapter]
+        where = f"{file}: system {system.name}"
+        reason = load_method(config.kind).refuse(system.start)
+        if reason:
+            problems.append(Problem(where, f"start {system.start!r} with {system.adapter!r} is refused: {reason}"))
+        if (system.mode == "fullft") != (config.kind == "full"):
+            problems.append(Problem(where, f"mode {system.mode!r} does not fit adapter kind {config.kind!r}"))
+    return problems
+
+
+def _unknown(where: str, what: str, names: Iterable[str], allowed: Iterable[str]) -> Iterator[Problem]:
+    choices = tuple(allowed)
+    yield from (Problem(where, what, name, choices) for name in names if name not in choices)
+
+
+def _repeated(where: str, names: Iterable[str]) -> Iterator[Problem]:
+    listed = list(names)
+    yield from (Problem(where, "given twice", name) for name in sorted(set(listed)) if listed.count(name) > 1)
+
+
+# -------------------------------------------------------------------------------------------------------- parsing
+
+
+def _stems(directory: Path) -> tuple[str, ...]:
+    return tuple(sorted(path.stem for path in directory.glob("*.toml")))
+
+
+def _parse(model: type[M], path: Path) -> M:
+    try:
+        content = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise fail(path.name, f"not valid TOML: {error}") from error
+    return _validate(model, content, path.name)
+
+
+def _validate(model: type[M], content: object, where: str) -> M:
+    """Validate as strict JSON, where arrays may become tuples but nothing else is coerced."""
+    try:
+        return model.model_validate_json(json.dumps(content, default=str))
+    except ValidationError as error:
+        raise XstiltsError(*(_problem(model, dict(item), where) for item in error.errors())) from error
+
+
+def _problem(model: type[BaseModel], item: dict[str, Any], where: str) -> Problem:
+    path = tuple(item["loc"])
+    place = ".".join(str(part) for part in path)
+    if item["type"] == "extra_forbidden":
+        owner = _model_at(model, path[:-1])
+        parent = ".".join(str(part) for part in path[:-1])
+        return Problem(
+            f"{where}: {parent}" if parent else where, "unknown key", str(path[-1]), tuple(owner.model_fields)
+        )
+    if item["type"] == "missing":
+        return Problem(f"{where}: {place}", "is missing")
+    given = item["input"] if isinstance(item["input"], str) else json.dumps(item["input"], ensure_ascii=False)
+    allowed = _literals(_annotation_at(model, path)) if item["type"] == "literal_error" else ()
+    return Problem(f"{where}: {place}", item["msg"][0].lower() + item["msg"][1:], given[:80], allowed)
+
+
+def _annotation_at(model: type[BaseModel], path: tuple[Any, ...]) -> Any:
+    """The annotation of a location in a model; ``object`` where it cannot be told."""
+    here: Any = model
+    for part in path:
+        if isinstance(here, type) and issubclass(here, BaseModel):
+            field = here.model_fields.get(str(part))
+            here = field.annotation if field else object
+        else:
+            inner = [arg for arg in typing.get_args(here) if arg is not Ellipsis]
+            here = inner[0 if part == "[key]" else -1] if inner else object
+    return here
+
+
+def _model_at(model: type[BaseModel], path: tuple[Any, ...]) -> type[BaseModel]:
+    found = _annotation_at(model, path)
+    assert isinstance(found, type) and issubclass(found, BaseModel), f"{path} is not a table"
+    return found
+
+
+def _literals(annotation: Any) -> tuple[str, ...]:
+    if typing.get_origin(annotation) in (typing.Union, types.UnionType):
+        return tuple(name for arg in typing.get_args(annotation) for name in _literals(arg))
+    return tuple(map(str, typing.get_args(annotation))) if typing.get_origin(annotation) is typing.Literal else ()

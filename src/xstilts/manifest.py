@@ -1,0 +1,73 @@
+"""The file with which a report starts: a study's cells and the keys that fill them."""
+
+from __future__ import annotations
+
+import importlib.metadata
+from pathlib import Path
+from typing import Any
+
+from xstilts.baselines import baselines
+from xstilts.data import Sources, load_examples
+from xstilts.key import key
+from xstilts.plan import Cell, Plan
+from xstilts.spec import Predict
+from xstilts.store import Store, write_json
+from xstilts.tasks import load_task
+
+SCHEMA = 1
+
+
+def write_manifest(plan: Plan, store: Store, sources: Sources) -> Path:
+    """Write ``studies/<study>@<backbone>.json`` and return its path.
+
+    It names every cell of the study, run or not, so that the report can tell what is missing, and the scores of the
+    trivial baselines on the same test sets.
+    """
+    study, backbone = plan.loaded.study, plan.backbone
+    predicts = {cell.target: cell.predict for cell in plan.cells}
+    content = {
+        "schema": SCHEMA,
+        "xstilts": importlib.metadata.version("xstilts"),
+        "study": study.model_dump(mode="json"),
+        "adapters": {name: config.model_dump(mode="json") for name, config in plan.loaded.adapters.items()},
+        "backbone": {"name": backbone.name, "fingerprint": backbone.fingerprint, "layers": backbone.layers},
+        "tasks": {name: _task(predict) for name, predict in predicts.items()},
+        "cells": [_cell(cell) for cell in plan.cells],
+        "baselines": {name: _baselines(predict, sources) for name, predict in predicts.items()},
+    }
+    path = store.manifest(study.name, backbone.name)
+    write_json(path, content)
+    return path
+
+
+def _task(predict: Predict) -> dict[str, Any]:
+    task = load_task(predict.task.name)
+    return {
+        "version": task.version,
+        "format": task.format,
+        "metric": task.metric,
+        "cluster": task.cluster,
+        "licence": task.licence,
+        "citation": task.citation,
+        "languages": list(predict.languages),
+        "fingerprint": predict.task.fingerprint,
+    }
+
+
+def _cell(cell: Cell) -> dict[str, Any]:
+    return {
+        "system": cell.system,
+        "intermediate": cell.intermediate,
+        "target": cell.target,
+        "seed": cell.seed,
+        "split": cell.predict.split,
+        "predict": key(cell.predict),
+        "train": None if cell.train is None else key(cell.train),
+        "intermediate_train": None if cell.intermediate_train is None else key(cell.intermediate_train),
+    }
+
+
+def _baselines(predict: Predict, sources: Sources) -> dict[str, dict[str, float]]:
+    task = load_task(predict.task.name)
+    train = load_examples(task, "train", task.languages("train"), sources) if task.languages("train") else ()
+    return baselines(task, train, load_examples(task, predict.split, predict.languages, sources))

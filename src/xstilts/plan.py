@@ -1,0 +1,237 @@
+"""A study expands to a plan: every step once, inputs before what needs them, and the table of cells they fill.
+
+Sharing falls out of the keys: two cells that need the same training name the same step. Nothing here runs anything.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+from xstilts.config import Loaded, resolve_recipe
+from xstilts.errors import fail
+from xstilts.key import key
+from xstilts.spec import (
+    Backbone,
+    Cold,
+    Mode,
+    Predict,
+    Recipe,
+    Role,
+    Split,
+    Stack,
+    Start,
+    Step,
+    System,
+    TaskData,
+    Train,
+    Warm,
+)
+from xstilts.tasks import load_task
+
+Precision = Literal["fp32", "bf16"]
+Languages = tuple[str, ...]
+TRAINING_SPLITS: tuple[Split, ...] = ("train", "dev")
+
+# Sentence retrieval pools layer 14 of XLM-R Large's 24 (XTREME's and jiant's reference code); other depths scale it.
+RETRIEVAL_DEPTH = (14, 24)
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """One number of the result table and the steps behind it.
+
+    Attributes:
+        intermediate: None for a system that starts cold.
+        train: the training whose model was predicted with; None for the bare backbone.
+        intermediate_train: the training of the intermediate task, if there is one.
+    """
+
+    system: str
+    intermediate: str | None
+    target: str
+    seed: int
+    predict: Predict
+    train: Train | None
+    intermediate_train: Train | None
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The steps of a study in an order in which they can run, and its cells.
+
+    Attributes:
+        steps: content key → step, each once, inputs first.
+        cells: every (system, intermediate, target, seed), of all modes.
+        asked: number of trainings that would run if nothing were shared.
+    """
+
+    loaded: Loaded
+    backbone: Backbone
+    steps: dict[str, Step]
+    cells: tuple[Cell, ...]
+    asked: int
+
+    def only(self, mode: Mode) -> Plan:
+        """The part of the plan that fills the cells of one mode."""
+        names = {system.name for system in self.loaded.study.system if system.mode == mode}
+        if not names:
+            modes = sorted({system.mode for system in self.loaded.study.system})
+            raise fail(f"study {self.loaded.study.name}", "no system of this mode", mode, modes)
+        cells = tuple(cell for cell in self.cells if cell.system in names)
+        return _plan(self.loaded, self.backbone, cells)
+
+
+def expand(
+    loaded: Loaded,
+    backbone: Backbone,
+    fingerprint: Callable[[str, tuple[Split, ...], Languages], str],
+    auto_precision: Precision,
+) -> Plan:
+    """Expand a study.
+
+    Args:
+        loaded: the study and its adapter configurations.
+        backbone: the frozen encoder.
+        fingerprint: (task, splits, languages) → hash of those rows; called once per distinct argument.
+        auto_precision: what ``precision = "auto"`` means on the device the study will run on.
+
+    Raises:
+        XstiltsError: an intermediate task that cannot be trained.
+    """
+    builder = _Builder(loaded, backbone, fingerprint, auto_precision)
+    study = loaded.study
+    cells = [
+        builder.cell(system, intermediate, target, seed)
+        for system in study.system
+        for intermediate in ((None,) if system.start == "cold" else study.intermediates)
+        for target in study.targets
+        for seed in study.seeds
+    ]
+    return _plan(loaded, backbone, tuple(cells))
+
+
+def inputs(step: Step) -> tuple[Train, ...]:
+    """The trainings whose weights a step reads."""
+    if isinstance(step, Predict):
+        return (step.model,) if isinstance(step.model, Train) else ()
+    if isinstance(step.start, Warm):
+        return (step.start.source,)
+    return step.start.sources if isinstance(step.start, Stack) else ()
+
+
+def closure(step: Step) -> tuple[Step, ...]:
+    """A step preceded by everything it needs, inputs first."""
+    return (*(inner for source in inputs(step) for inner in closure(source)), step)
+
+
+def _plan(loaded: Loaded, backbone: Backbone, cells: tuple[Cell, ...]) -> Plan:
+    steps: dict[str, Step] = {}
+    asked = 0
+    for cell in cells:
+        chain = closure(cell.predict)
+        asked += sum(isinstance(step, Train) for step in chain)
+        for step in chain:
+            steps.setdefault(key(step), step)
+    return Plan(loaded, backbone, steps, cells, asked)
+
+
+@dataclass(frozen=True)
+class _Builder:
+    """Turns one (system, intermediate, target, seed) into steps."""
+
+    loaded: Loaded
+    backbone: Backbone
+    fingerprint: Callable[[str, tuple[Split, ...], Languages], str]
+    auto_precision: Precision
+
+    def cell(self, system: System, intermediate: str | None, target: str, seed: int) -> Cell:
+        source = (
+            None if intermediate is None else self.train(system, "intermediate", intermediate, self._source_seed(seed))
+        )
+        if load_task(target).format == "retrieval":
+            train = source
+        else:
+            train = self.train(system, "target", target, seed, source)
+        return Cell(system.name, intermediate, target, seed, self.predict(system, target, train), train, source)
+
+    def train(self, system: System, role: Role, task: str, seed: int, source: Train | None = None) -> Train:
+        declared = load_task(task)
+        if declared.format == "retrieval":
+            raise fail(f"{self.loaded.study.name}: {role}", "a retrieval task has nothing to train", task)
+        return Train(
+            backbone=self.backbone,
+            task=self._data(task, TRAINING_SPLITS, ()),
+            method=self.loaded.adapters[system.adapter],
+            start=_start(system, source),
+            recipe=self._recipe(system, role, task),
+            seed=seed,
+        )
+
+    def predict(self, system: System, target: str, train: Train | None) -> Predict:
+        study, declared = self.loaded.study, load_task(target)
+        shown = declared.languages("test")
+        languages = tuple(lang for lang in shown if not study.languages or lang in study.languages)
+        if not languages:
+            raise fail(f"{study.name}: languages", f"none is tested by {target}", None, shown)
+        recipe = self._recipe(system, "target", target)
+        assert recipe.precision != "auto"
+        return Predict(
+            model=train or self.backbone,
+            task=self._data(target, ("test",), languages),
+            split="test",
+            languages=languages,
+            max_length=recipe.max_length,
+            doc_stride=recipe.doc_stride,
+            precision=recipe.precision,
+            layer=self._layer() if declared.format == "retrieval" else None,
+            threads=recipe.threads,
+        )
+
+    def _recipe(self, system: System, role: Role, task: str) -> Recipe:
+        recipe = resolve_recipe(self.loaded.study, system, role, task)
+        return recipe.model_copy(update={"precision": self.auto_precision}) if recipe.precision == "auto" else recipe
+
+    def _data(self, task: str, splits: tuple[Split, ...], languages: Languages) -> TaskData:
+        return TaskData(task, load_task(task).version, self.fingerprint(task, splits, languages))
+
+    def _source_seed(self, seed: int) -> int:
+        study = self.loaded.study
+        return seed if study.source_seeds == "paired" else study.seeds[0]
+
+    def _layer(self) -> int:
+        part, whole = RETRIEVAL_DEPTH
+        return self.loaded.study.retrieval_layer or -(-self.backbone.layers * part // whole)
+
+
+def _start(system: System, source: Train | None) -> Start:
+    if source is None:
+        return Cold()
+    return Warm(source) if system.start == "warm" else Stack((source,))
+
+
+def evictable(plan: Plan) -> frozenset[str]:
+    """Keys of fully fine-tuned trainings that no other training of the plan builds on.
+
+    Their weights are as large as the backbone and are not needed once their predictions are made.
+    """
+    trains = {name: step for name, step in plan.steps.items() if isinstance(step, Train)}
+    sources = {key(source) for step in trains.values() for source in inputs(step)}
+    return frozenset(name for name, step in trains.items() if step.method.kind == "full" and name not in sources)
+
+
+def label(plan: Plan, step: Step) -> str:
+    """One line that tells a reader what a step does."""
+    if isinstance(step, Train):
+        return f"train {step.task.name} · {_ancestry(plan, step)} · seed {step.seed}"
+    if isinstance(step.model, Backbone):
+        return f"predict {step.task.name} · bare backbone"
+    return f"predict {step.task.name} · {step.model.task.name}, {_ancestry(plan, step.model)} · seed {step.model.seed}"
+
+
+def _ancestry(plan: Plan, step: Train) -> str:
+    names = [name for name, config in plan.loaded.adapters.items() if config == step.method]
+    start = type(step.start).__name__.lower()
+    sources = ", ".join(source.task.name for source in inputs(step))
+    return f"{names[0]} {start}" + (f" on {sources}" if sources else "")

@@ -1,0 +1,158 @@
+"""One run of one study, from its name to its report, with what the reader sees on the way."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.table import Table
+
+from xstilts import execute, report
+from xstilts.backbone import resolve
+from xstilts.config import load_study
+from xstilts.data import Sources, fingerprint, load_examples
+from xstilts.errors import fail
+from xstilts.execute import Event, Machine
+from xstilts.manifest import write_manifest
+from xstilts.plan import Plan, Precision, expand, label
+from xstilts.spec import Backbone, Split, Train
+from xstilts.store import Store
+from xstilts.tasks import load_task
+
+MOST_WORKERS = 4
+LARGE_BACKBONE_BYTES = 300_000_000  # beyond it one process at a time: each holds a copy and its gradients
+
+
+@dataclass(frozen=True)
+class Request:
+    """What the command line asks for."""
+
+    study: str
+    mode: Literal["fullft", "adapter", "both"]
+    store: Path
+    out: Path
+    device: str
+    backbone: str | None = None
+    data: Path | None = None
+    workers: int | None = None
+    dry_run: bool = False
+
+
+def run_study(request: Request, studies: Path, adapter_configs: Path) -> int:
+    """Plan a study and show the plan, or run it and write its report.
+
+    Returns:
+        Exit code: 0, or 1 when some steps failed.
+
+    Raises:
+        XstiltsError: bad input, before anything runs.
+        KeyboardInterrupt: Ctrl-C or SIGTERM.
+    """
+    console = Console(soft_wrap=True)
+    loaded = load_study(request.study, studies, adapter_configs)
+    sources = Sources(request.data)
+    backbone = resolve(request.backbone or loaded.study.backbone)
+    device, precision = _device(request.device)
+    whole = expand(loaded, backbone, lambda *rows: _fingerprint(sources, *rows), precision)
+    plan = whole if request.mode == "both" else whole.only(request.mode)
+    store = Store(request.store)
+    if request.dry_run:
+        _show_plan(console, plan, store)
+        return 0
+    store.prepare()
+    write_manifest(whole, store, sources)
+    workers = request.workers or _workers(device, backbone)
+    if workers < 1:
+        raise fail("--workers", "must be at least 1", str(workers))
+    outcome = _run(console, plan, whole, Machine(store, sources, device, workers, live=console.is_terminal))
+    console.print(report.headline(store.root, loaded.study.name, backbone.name))
+    console.print(f"report: {report.write(store.root, loaded.study.name, request.out, backbone.name)}")
+    return _account(console, plan, outcome)
+
+
+# -------------------------------------------------------------------------------------------------------- machine
+
+
+def _device(asked: str) -> tuple[str, Precision]:
+    """Resolve a device name and what ``precision = "auto"`` means there."""
+    import torch
+
+    name = asked
+    if asked == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        torch.empty(1, device=name)
+    except (RuntimeError, AssertionError) as error:
+        raise fail("--device", f"cannot be used here ({str(error).splitlines()[0]})", asked, ("auto", "cpu")) from error
+    return name, "bf16" if name.startswith("cuda") and torch.cuda.is_bf16_supported() else "fp32"
+
+
+def _workers(device: str, backbone: Backbone) -> int:
+    large = (Path(backbone.path) / "model.safetensors").stat().st_size > LARGE_BACKBONE_BYTES
+    return 1 if large or device != "cpu" else min(MOST_WORKERS, os.cpu_count() or 1)
+
+
+def _fingerprint(sources: Sources, name: str, splits: tuple[Split, ...], languages: tuple[str, ...]) -> str:
+    task = load_task(name)
+    rows = (load_examples(task, split, languages or task.languages(split), sources) for split in splits)
+    return fingerprint(tuple(example for part in rows for example in part))
+
+
+# ----------------------------------------------------------------------------------------------------------- shown
+
+
+def _show_plan(console: Console, plan: Plan, store: Store) -> None:
+    waiting = set(execute.missing(plan, store))
+    states = {name: store.state(name) if name in waiting else "done" for name in plan.steps}
+    states = {name: "to do" if name in waiting and state == "done" else state for name, state in states.items()}
+    table = Table("state", "key", "step", box=None, pad_edge=False)
+    for name, step in plan.steps.items():
+        table.add_row(states[name], name[:8], label(plan, step))
+    console.print(table)
+    trainings = sum(isinstance(step, Train) for step in plan.steps.values())
+    counts = Counter(states.values())
+    shown = ", ".join(f"{counts[state]} {state}" for state in ("done", "partial", "to do"))
+    console.print(f"{len(plan.steps)} steps ({trainings} trainings): {shown}")
+    console.print(f"{plan.asked - trainings} of {plan.asked} trainings saved by sharing")
+
+
+def _run(console: Console, plan: Plan, whole: Plan, machine: Machine) -> execute.Outcome:
+    todo = len(execute.missing(plan, machine.store))
+    console.print(f"{plan.loaded.study.title}: {len(plan.steps)} steps, {todo} to run, {machine.workers} at a time")
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
+        overall = bar.add_task(plan.loaded.study.name, total=todo)
+        count = 0
+
+        def tell(event: Event) -> None:
+            nonlocal count
+            text = label(plan, plan.steps[event.key])
+            if event.kind in ("done", "failed", "blocked"):
+                count += 1
+                bar.update(overall, completed=count)
+                console.print(f"[{count}/{todo}] {event.kind}: {text}  {event.text}", markup=False, highlight=False)
+            elif event.kind == "waiting":
+                bar.update(overall, description="waiting for another process")
+            else:
+                bar.update(overall, description=text)
+
+        return execute.run(plan, whole, machine, tell)
+
+
+def _account(console: Console, plan: Plan, outcome: execute.Outcome) -> int:
+    for name, error in outcome.failed.items():
+        console.print(f"failed: {label(plan, plan.steps[name])}\n  {error}", markup=False, style="red")
+    if outcome.blocked:
+        console.print(f"{len(outcome.blocked)} steps did not run because a step they need failed", style="red")
+    return 1 if outcome.failed else 0

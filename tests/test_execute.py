@@ -1,0 +1,184 @@
+"""The graph walk, with a stand-in for the computation: who runs what, once, and what survives a kill."""
+
+import json
+import multiprocessing
+import os
+import signal
+import time
+from pathlib import Path
+
+import pytest
+
+from xstilts import execute
+from xstilts.config import load_study
+from xstilts.data import Sources
+from xstilts.errors import fail
+from xstilts.execute import Machine, missing
+from xstilts.key import key
+from xstilts.plan import evictable, expand, inputs
+from xstilts.spec import Backbone, Train
+from xstilts.store import WEIGHTS, Store
+
+ROOT = Path(__file__).parents[1]
+STUDY = """
+name = "t"
+title = "T"
+seeds = [1, 2]
+intermediates = ["mini_mnli"]
+targets = ["mini_xnli", "mini_tatoeba"]
+recipe = { common = { epochs = 1, lr = 1e-3 } }
+system = [
+  { name = "full_direct", label = "d", mode = "fullft", adapter = "full", start = "cold" },
+  { name = "full_warm", label = "w", mode = "fullft", adapter = "full", start = "warm" },
+  { name = "stack", label = "s", mode = "adapter", adapter = "pfeiffer_r16", start = "stack" },
+]
+"""
+
+
+@pytest.fixture
+def plan(tmp_path):
+    (tmp_path / "t.toml").write_text(STUDY)
+    loaded = load_study(str(tmp_path / "t.toml"), tmp_path, ROOT / "adapter_configs")
+    return expand(loaded, Backbone("b" * 64, 4, "mini", "/x"), lambda *rows: str(rows), "fp32")
+
+
+@pytest.fixture
+def machine(tmp_path):
+    return Machine(Store(tmp_path / "store"), Sources(), "cpu")
+
+
+@pytest.fixture(autouse=True)
+def compute(monkeypatch, tmp_path):
+    """Stand in for training and prediction; every call leaves a line in ``log``."""
+    log = tmp_path / "log"
+    log.touch()
+
+    def fake(step, machine, directory):
+        for source in inputs(step):
+            assert (machine.store.verified(key(source)) / WEIGHTS).is_file()
+        with log.open("a") as stream:
+            stream.write(f"{key(step)}\n")
+        name = WEIGHTS if isinstance(step, Train) else "predictions.parquet"
+        (directory / name).write_text(key(step))
+        (directory / "result.json").write_text("{}")
+
+    monkeypatch.setattr(execute, "_compute", fake)
+    return log
+
+
+def run(plan, machine):
+    events = []
+    return execute.run(plan, plan, machine, events.append), events
+
+
+def ran(log):
+    return log.read_text().split()
+
+
+def test_every_step_runs_once_and_a_second_run_does_no_work(plan, machine, compute):
+    outcome, _ = run(plan, machine)
+    assert sorted(outcome.made) == sorted(plan.steps) == sorted(ran(compute))
+    again, events = run(plan, machine)
+    assert again.made == () and events == [] and len(ran(compute)) == len(plan.steps)
+
+
+def test_a_finished_step_says_what_it_was(plan, machine):
+    run(plan, machine)
+    for name in plan.steps:
+        written = json.loads((machine.store.verified(name) / "step.json").read_text())
+        assert written["step"]["task"]["name"].startswith("mini_")
+        assert written["xstilts"]
+
+
+def test_full_weights_go_once_predicted_and_sources_stay(plan, machine):
+    run(plan, machine)
+    gone = {
+        name for name, step in plan.steps.items() if isinstance(step, Train) and not machine.store.has_weights(name)
+    }
+    assert gone == evictable(plan) != frozenset()
+
+
+def test_evicted_weights_are_made_again_only_for_a_step_that_reads_them(plan, machine, compute):
+    run(plan, machine)
+    lost = next(
+        name
+        for name in plan.steps
+        if not isinstance(plan.steps[name], Train)
+        and any(key(source) in evictable(plan) for source in inputs(plan.steps[name]))
+    )
+    directory = machine.store.directory(lost)
+    directory.rename(directory.with_name("elsewhere"))
+    source = key(inputs(plan.steps[lost])[0])
+    assert missing(plan, machine.store) == (source, lost)
+    compute.write_text("")
+    run(plan, machine)
+    assert ran(compute) == [source, lost]
+
+
+def test_a_failed_step_blocks_what_needs_it_and_nothing_else(plan, machine, monkeypatch):
+    honest = execute._compute
+    bad = next(
+        name for name, step in plan.steps.items() if step.task.name == "mini_mnli" and step.method.kind == "full"
+    )
+
+    def failing(step, machine, directory):
+        if key(step) == bad:
+            raise fail("here", "went wrong")
+        honest(step, machine, directory)
+
+    monkeypatch.setattr(execute, "_compute", failing)
+    outcome, events = run(plan, machine)
+    assert list(outcome.failed) == [bad]
+    assert len(outcome.blocked) == 3  # the target training, its prediction and the retrieval prediction
+    assert {*outcome.made, *outcome.blocked, bad} == set(plan.steps)
+    assert [event.text for event in events if event.kind == "failed"] == ["here: went wrong"]
+    assert machine.store.state(bad) == "partial"
+
+
+@pytest.mark.parametrize("error", [28, 30])
+def test_what_the_disk_refuses_is_told(plan, machine, monkeypatch, error):
+    def refuse(*_):
+        raise OSError(error, os.strerror(error), "somewhere")
+
+    monkeypatch.setattr(execute, "_compute", refuse)
+    outcome, _ = run(plan, machine)
+    assert all("finished steps are untouched" in str(told) for told in outcome.failed.values())
+    assert len(outcome.failed) + len(outcome.blocked) == len(plan.steps)
+
+
+def _run_slowly(plan, machine, seconds):
+    quick = execute._compute
+
+    def slow(*arguments):
+        time.sleep(seconds)
+        quick(*arguments)
+
+    execute._compute = slow
+    execute.run(plan, plan, machine, lambda event: None)
+
+
+def test_two_processes_on_one_store_share_the_work(plan, machine, compute):
+    context = multiprocessing.get_context("fork")
+    pair = [context.Process(target=_run_slowly, args=(plan, machine, 0.02)) for _ in range(2)]
+    for process in pair:
+        process.start()
+    for process in pair:
+        process.join(60)
+    assert [process.exitcode for process in pair] == [0, 0]
+    evicted_meanwhile = len(ran(compute)) - len(set(ran(compute)))
+    assert set(ran(compute)) == set(plan.steps) and evicted_meanwhile == 0
+
+
+def test_a_killed_run_is_taken_up_by_the_next(plan, machine, compute):
+    process = multiprocessing.get_context("fork").Process(target=_run_slowly, args=(plan, machine, 0.05))
+    process.start()
+    while len(ran(compute)) < 3:
+        time.sleep(0.01)
+    os.kill(process.pid, signal.SIGKILL)
+    process.join()
+    done = {name for name in plan.steps if machine.store.is_done(name)}
+    assert done
+    compute.write_text("")
+    run(plan, machine)
+    assert set(ran(compute)) == set(plan.steps) - done
+    assert not list((machine.store.root / "partial").iterdir())

@@ -1,0 +1,132 @@
+from pathlib import Path
+
+import pytest
+
+from xstilts.config import load_study
+from xstilts.errors import XstiltsError
+from xstilts.key import key
+from xstilts.plan import evictable, expand, inputs, label
+from xstilts.spec import Backbone, Cold, Predict, Stack, Train, Warm
+
+ROOT = Path(__file__).parents[1]
+BACKBONE = Backbone("b" * 64, 4, "mini", "/somewhere")
+
+STUDY = """
+name = "t"
+title = "T"
+seeds = [1, 2]
+intermediates = ["mini_mnli", "mini_squad1"]
+targets = ["mini_xnli", "mini_tatoeba"]
+recipe = { common = { epochs = 1, lr = 1e-3 } }
+system = [
+  { name = "full_direct", label = "d", mode = "fullft", adapter = "full", start = "cold" },
+  { name = "full_warm", label = "w", mode = "fullft", adapter = "full", start = "warm" },
+  { name = "adapter_direct", label = "d", mode = "adapter", adapter = "pfeiffer_r16", start = "cold" },
+  { name = "adapter_stack", label = "s", mode = "adapter", adapter = "pfeiffer_r16", start = "stack" },
+  { name = "adapter_warm", label = "w", mode = "adapter", adapter = "pfeiffer_r16", start = "warm" },
+]
+"""
+
+
+def plan_of(tmp_path, text=STUDY, precision="fp32"):
+    (tmp_path / "t.toml").write_text(text)
+    loaded = load_study(str(tmp_path / "t.toml"), tmp_path, ROOT / "adapter_configs")
+    return expand(loaded, BACKBONE, lambda task, splits, langs: f"{task}{splits}{langs}", precision)
+
+
+@pytest.fixture
+def plan(tmp_path):
+    return plan_of(tmp_path)
+
+
+def trains(plan):
+    return [step for step in plan.steps.values() if isinstance(step, Train)]
+
+
+def test_counts(plan):
+    # cells: direct 2 systems × 2 targets × 2 seeds; with an intermediate 3 × 2 × 2 × 2
+    assert len(plan.cells) == 8 + 24
+    # trainings: intermediates 2 × 2 seeds × 2 methods; direct 2 × 2; on an intermediate 3 × 2 × 2
+    assert len(trains(plan)) == 8 + 4 + 12
+    # predictions: one for each training of mini_xnli, each intermediate on mini_tatoeba, and the bare backbone once
+    assert len(plan.steps) - len(trains(plan)) == 16 + 8 + 1
+
+
+def test_an_intermediate_is_trained_once_for_all_that_build_on_it(plan):
+    assert plan.asked == 4 + 12 * 2 + 12  # direct, target + source, retrieval's source
+    assert plan.asked - len(trains(plan)) == 16
+
+
+def test_inputs_come_first(plan):
+    seen = set()
+    for name, step in plan.steps.items():
+        assert name == key(step)
+        assert {key(source) for source in inputs(step)} <= seen
+        seen.add(name)
+
+
+def test_starts(plan):
+    kinds = {(cell.system, type(cell.train.start)) for cell in plan.cells if cell.target == "mini_xnli"}
+    assert kinds == {
+        ("full_direct", Cold),
+        ("full_warm", Warm),
+        ("adapter_direct", Cold),
+        ("adapter_stack", Stack),
+        ("adapter_warm", Warm),
+    }
+
+
+def test_retrieval_is_predicted_straight_from_the_intermediate(plan):
+    for cell in (cell for cell in plan.cells if cell.target == "mini_tatoeba"):
+        assert cell.train == cell.intermediate_train
+        assert cell.predict.layer == 3  # 14/24 of 4 layers, rounded up
+        assert (cell.predict.model == BACKBONE) == (cell.intermediate is None)
+
+
+def test_paired_seeds_build_on_their_own_intermediate_and_fixed_ones_on_the_first(plan, tmp_path):
+    assert all(cell.intermediate_train.seed == cell.seed for cell in plan.cells if cell.intermediate)
+    fixed = plan_of(tmp_path, STUDY.replace('title = "T"', 'title = "T"\nsource_seeds = "fixed"'))
+    assert {cell.intermediate_train.seed for cell in fixed.cells if cell.intermediate} == {1}
+
+
+def test_mode_selects_systems_and_both_modes_share_the_bare_backbone(plan):
+    full, adapter = plan.only("fullft"), plan.only("adapter")
+    assert set(full.steps) | set(adapter.steps) == set(plan.steps)
+    shared = set(full.steps) & set(adapter.steps)
+    assert [plan.steps[name].model for name in shared] == [BACKBONE]
+
+
+def test_a_mode_without_systems_is_refused(tmp_path):
+    lines = [line for line in STUDY.splitlines() if "fullft" not in line]
+    with pytest.raises(XstiltsError, match="no system of this mode"):
+        plan_of(tmp_path, "\n".join(lines)).only("fullft")
+
+
+def test_only_full_weights_nobody_builds_on_are_evictable(plan):
+    for name in evictable(plan):
+        assert plan.steps[name].method.kind == "full"
+        assert plan.steps[name].task.name == "mini_xnli"
+    assert len(evictable(plan)) == 2 + 4
+
+
+def test_automatic_precision_is_resolved_and_counts(plan, tmp_path):
+    assert {step.recipe.precision for step in trains(plan)} == {"fp32"}
+    half = plan_of(tmp_path, precision="bf16")
+    assert {step.recipe.precision for step in trains(half)} == {"bf16"}
+    assert not set(half.steps) & set(plan.steps)
+
+
+def test_a_retrieval_task_cannot_be_an_intermediate(tmp_path):
+    with pytest.raises(XstiltsError, match="nothing to train"):
+        plan_of(tmp_path, STUDY.replace('"mini_mnli", ', '"mini_tatoeba", '))
+
+
+def test_languages_restrict_what_is_predicted(tmp_path):
+    few = plan_of(tmp_path, STUDY.replace('title = "T"', 'title = "T"\nlanguages = ["en", "de"]'))
+    assert {step.languages for step in few.steps.values() if isinstance(step, Predict)} <= {("en", "de"), ("de",)}
+
+
+def test_labels_are_readable(plan):
+    shown = {label(plan, step) for step in plan.steps.values()}
+    assert "train mini_xnli · pfeiffer_r16 stack on mini_mnli · seed 2" in shown
+    assert "predict mini_tatoeba · bare backbone" in shown
