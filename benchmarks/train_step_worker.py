@@ -19,7 +19,7 @@ from typing import Any, Literal
 import numpy as np
 import torch
 
-from xstilts.device import environment, peak_memory, reset_peak_memory
+from xstilts.engine.device import environment, peak_memory, reset_peak_memory
 
 ADAPTERS = {"full": "full", "bottleneck": "pfeiffer_r16", "lora": "lora_r8"}
 CONFIGS = Path(__file__).resolve().parents[1] / "adapter_configs"
@@ -111,12 +111,12 @@ def sentences(settings: Settings) -> Iterator[tuple[list[int], int]]:
 
 def run_xstilts(method: str, settings: Settings, clock: Clock) -> dict[str, Any]:
     """Train with our loop; the clock ticks where the loop would evaluate."""
-    from xstilts import compose
     from xstilts.backbone import resolve
     from xstilts.batches import NO_ANCHORS, Feature
     from xstilts.config import load_adapter
+    from xstilts.engine import compose
+    from xstilts.engine.loop import Evaluation, Job, Loop, Place
     from xstilts.key import key
-    from xstilts.loop import Evaluation, Job, Loop, Place
     from xstilts.spec import Cold, GeneratedData, Recipe, Task, TaskData, Train
 
     def evaluate() -> Evaluation:

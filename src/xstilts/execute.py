@@ -140,8 +140,8 @@ def perform(step: Step, machine: Machine) -> str | None:
 def _compute(step: Step, machine: Machine, directory: Path) -> None:
     import torch
 
-    from xstilts import predict, train
-    from xstilts.compose import Runtime
+    from xstilts.engine import predict, train
+    from xstilts.engine.compose import Runtime
 
     runtime = Runtime(machine.device, lambda source: machine.store.verified(key(source)), machine.live)
     task = load_task(step.task.name)

@@ -66,12 +66,14 @@ def run_study(request: Request, studies: Path, adapter_configs: Path) -> int:
         return 0
     store.prepare()
     write_manifest(whole, store, sources)
-    workers = request.workers or _workers(device, backbone)
+    workers = _workers(device, backbone) if request.workers is None else request.workers
     if workers < 1:
         raise fail("--workers", "must be at least 1", str(workers))
-    outcome = _run(console, plan, whole, Machine(store, sources, device, workers, live=console.is_terminal))
-    console.print(report.headline(store.root, loaded.study.name, backbone.name))
-    console.print(f"report: {report.write(store.root, loaded.study.name, request.out, backbone.name)}")
+    machine = Machine(store, sources, device, workers, live=console.is_terminal and workers == 1)
+    outcome = _run(console, plan, whole, machine)
+    page = report.write(store.root, loaded.study.name, request.out, backbone.name)
+    console.print(report.headline(store.root, loaded.study.name, backbone.name), markup=False, highlight=False)
+    console.print(f"report: {page}", markup=False, highlight=False)
     return _account(console, plan, outcome)
 
 
@@ -131,7 +133,7 @@ def _run(console: Console, plan: Plan, whole: Plan, machine: Machine) -> execute
         TimeElapsedColumn(),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
+    with Progress(*columns, console=console, disable=machine.workers == 1 or not console.is_terminal) as bar:
         overall = bar.add_task(plan.loaded.study.name, total=todo)
         count = 0
 

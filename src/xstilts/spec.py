@@ -158,6 +158,7 @@ class Task:
         format: file name in ``formats/``.
         metric: file name in ``metrics/``.
         labels: label space in the order of the head's outputs; empty for span, choice and retrieval.
+        no_answer: span tasks: whether a question may have no answer (SQuAD 2.0), so that none may be predicted.
         cluster: what one cluster is, in words, for the report.
     """
 
@@ -167,6 +168,7 @@ class Task:
     metric: str
     data: HubData | GeneratedData
     labels: tuple[str, ...] = ()
+    no_answer: bool = False
     cluster: str = "example"
     licence: str = ""
     citation: str = ""

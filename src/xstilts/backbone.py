@@ -1,0 +1,227 @@
+"""The frozen pre-trained encoder: find it, identify it, load it.
+
+Safe on files from anywhere: the configuration is read through an allow-list of plain fields (``from_pretrained`` runs
+code named by a crafted ``config.json``, CVE-2026-4372, fixed only in transformers 5), the classes are the concrete
+XLM-R ones, weights are safetensors and never pickles, and the tokenizer is data only.
+"""
+
+from __future__ import annotations
+
+import gc
+import hashlib
+import json
+from collections.abc import Mapping
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from xstilts.errors import Problem, XstiltsError, fail
+from xstilts.spec import Backbone
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
+    from torch import Tensor
+    from transformers import XLMRobertaModel
+
+FILES = ("config.json", "model.safetensors", "tokenizer.json")
+MINI = Path(__file__).parent / "mini" / "backbone"
+KNOWN = ("mini", "FacebookAI/xlm-roberta-base", "FacebookAI/xlm-roberta-large")
+SPECIAL_TOKENS = ("<s>", "<pad>", "</s>", "<unk>")
+# Tensors a checkpoint may hold beyond the encoder: the language-model head, the pooler, and a constant of old versions.
+BEYOND = ("lm_head.", "pooler.", "embeddings.position_ids")
+LARGE = 100_000_000  # bytes of weights
+
+Size = Annotated[int, Field(ge=1)]
+Share = Annotated[float, Field(ge=0, lt=1)]
+
+
+class _Config(BaseModel):
+    """The fields of ``config.json`` that are read; all others are ignored, so none can name code or kernels."""
+
+    model_config = ConfigDict(strict=True, extra="ignore", allow_inf_nan=False, protected_namespaces=())
+
+    model_type: Literal["xlm-roberta"]
+    vocab_size: Size
+    hidden_size: Size
+    num_hidden_layers: Size
+    num_attention_heads: Size
+    intermediate_size: Size
+    max_position_embeddings: Size
+    type_vocab_size: Size = 1
+    hidden_act: Literal["gelu", "gelu_new", "relu"] = "gelu"
+    hidden_dropout_prob: Share = 0.1
+    attention_probs_dropout_prob: Share = 0.1
+    classifier_dropout: Share | None = None
+    layer_norm_eps: Annotated[float, Field(gt=0)] = 1e-5
+    initializer_range: Annotated[float, Field(gt=0)] = 0.02
+    position_embedding_type: Literal["absolute"] = "absolute"
+    bos_token_id: Literal[0] = 0
+    pad_token_id: Literal[1] = 1
+    eos_token_id: Literal[2] = 2
+
+
+def resolve(name: str) -> Backbone:
+    """Find a backbone and take its fingerprint.
+
+    Args:
+        name: ``mini`` (shipped), a directory, or a hub id ``org/name`` or ``org/name@revision``, which is downloaded
+            (configuration, safetensors and tokenizer only) or taken from the hub's cache.
+
+    Raises:
+        XstiltsError: not found, not reachable, a file is missing, not an XLM-R, only pickled weights.
+    """
+    directory = _locate(name)
+    missing = [file for file in FILES if not (directory / file).is_file()]
+    if missing:
+        pickled = sorted(path.name for path in directory.glob("*.bin"))
+        hint = f"; pickled weights ({pickled[0]}) are never read" if pickled else ""
+        raise fail(f"backbone {name}", f"lacks {', '.join(missing)}{hint}")
+    return Backbone(_fingerprint(directory), _config(directory).num_hidden_layers, name, str(directory))
+
+
+def load_encoder(backbone: Backbone) -> XLMRobertaModel:
+    """Build the encoder in fp32 on the CPU, without a pooler; every parameter comes from the file.
+
+    Raises:
+        XstiltsError: the files changed since ``resolve``, or do not hold exactly an XLM-R encoder.
+    """
+    import torch
+    from transformers import XLMRobertaConfig, XLMRobertaModel
+
+    directory = Path(backbone.path)
+    if (directory / FILES[1]).stat().st_size > LARGE:
+        gc.collect()  # models hold reference cycles; drop the previous step's before this one takes its memory
+    tensors = _encoder_tensors(backbone.path, backbone.fingerprint)
+    settings = _config(directory).model_dump(exclude={"model_type"})
+    with torch.device("meta"):
+        encoder = XLMRobertaModel(XLMRobertaConfig(**settings, use_cache=False), add_pooling_layer=False)
+    wanted = {name: tuple(tensor.shape) for name, tensor in encoder.state_dict().items()}
+    wrong = sorted({name for name in wanted.keys() | tensors.keys() if wanted.get(name) != _shape(tensors, name)})
+    if wrong:
+        raise fail(str(directory / FILES[1]), f"does not fit its config.json at {len(wrong)} tensors", wrong[0])
+    encoder.load_state_dict({name: tensor.clone() for name, tensor in tensors.items()}, assign=True)
+    # Two constants are not part of the file; the meta device left them empty.
+    constant = torch.arange(settings["max_position_embeddings"]).expand((1, -1))
+    encoder.embeddings.register_buffer("position_ids", constant, persistent=False)
+    encoder.embeddings.register_buffer("token_type_ids", torch.zeros_like(constant), persistent=False)
+    return encoder
+
+
+@lru_cache(maxsize=2)
+def load_tokenizer(backbone: Backbone) -> Tokenizer:
+    """Load the tokenizer; token ids equal those of ``XLMRobertaTokenizerFast``.
+
+    Raises:
+        XstiltsError: unreadable, or a vocabulary that is not XLM-R's or does not fit the embeddings.
+    """
+    from tokenizers import Tokenizer
+
+    path = Path(backbone.path) / FILES[2]
+    try:
+        tokenizer = Tokenizer.from_file(str(path))
+    except Exception as error:  # the library raises plain Exception
+        raise fail(str(path), f"cannot be read ({error})") from error
+    tokenizer.no_truncation()
+    tokenizer.no_padding()
+    ids = [tokenizer.token_to_id(token) for token in SPECIAL_TOKENS]
+    if ids != [0, 1, 2, 3]:
+        raise fail(str(path), f"{' '.join(SPECIAL_TOKENS)} must be the tokens 0 1 2 3", str(ids))
+    size, room = tokenizer.get_vocab_size(), _config(path.parent).vocab_size
+    if size > room:
+        raise fail(str(path), f"has {size} tokens, but the encoder has embeddings for {room}")
+    return tokenizer
+
+
+def weights_digest(tensors: Mapping[str, Tensor]) -> str:
+    """Return the sha256 over names and bytes of tensors, sorted by name; equal before and after if nothing changed."""
+    digest = hashlib.sha256()
+    for name in sorted(tensors):
+        digest.update(name.encode())
+        digest.update(tensors[name].detach().cpu().contiguous().numpy().data)
+    return digest.hexdigest()
+
+
+# ------------------------------------------------------------------------------------------------------- finding
+
+
+def _locate(name: str) -> Path:
+    if name == "mini":
+        return MINI
+    if name and Path(name).is_dir():
+        return Path(name).resolve()
+    repo, _, revision = name.partition("@")
+    if repo.count("/") != 1 or repo.startswith((".", "/")):
+        raise fail("backbone", "neither a directory nor a hub id 'org/name'", name, KNOWN)
+    return _download(repo, revision or None)
+
+
+def _download(repo: str, revision: str | None) -> Path:
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HFValidationError
+
+    try:
+        return Path(snapshot_download(repo, revision=revision, allow_patterns=list(FILES)))
+    except (OSError, HFValidationError) as error:  # offline, no such repository or revision, not cached
+        reason = str(error).strip().splitlines()[0]
+        raise fail("backbone", f"cannot be had from the hub ({reason})", repo, KNOWN) from error
+
+
+def _fingerprint(directory: Path) -> str:
+    digest = hashlib.sha256()
+    for name in FILES:
+        with (directory / name).open("rb") as stream:
+            digest.update(f"{name} {hashlib.file_digest(stream, 'sha256').hexdigest()}\n".encode())
+    return digest.hexdigest()
+
+
+# ------------------------------------------------------------------------------------------------------- reading
+
+
+def _config(directory: Path) -> _Config:
+    path = directory / FILES[0]
+    try:
+        config = _Config.model_validate(json.loads(path.read_text(encoding="utf-8")))
+    except ValueError as error:
+        raise _not_xlmr(path, error) from error
+    if config.hidden_size % config.num_attention_heads:
+        raise fail(str(path), "hidden_size must be a multiple of num_attention_heads", str(config.hidden_size))
+    return config
+
+
+def _not_xlmr(path: Path, error: ValueError) -> XstiltsError:
+    if not isinstance(error, ValidationError):
+        return fail(str(path), f"is not JSON ({error})")
+    return XstiltsError(
+        *(
+            Problem(f"{path}: {'.'.join(map(str, item['loc']))}", item["msg"].lower(), str(item["input"])[:80])
+            for item in error.errors()
+        )
+    )
+
+
+@lru_cache(maxsize=1)
+def _encoder_tensors(path: str, fingerprint: str) -> dict[str, Tensor]:
+    """The encoder's tensors in fp32, by the names of ``XLMRobertaModel``; kept for the next step of this process."""
+    import torch
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    if _fingerprint(Path(path)) != fingerprint:
+        raise fail(f"backbone {path}", "its files changed since the study was planned")
+    file = Path(path) / FILES[1]
+    try:
+        loaded = load_file(file)
+    except SafetensorError as error:
+        raise fail(str(file), f"is not a readable safetensors file ({error})") from error
+    plain = {name.removeprefix("roberta."): tensor for name, tensor in loaded.items()}
+    kept = {name: tensor for name, tensor in plain.items() if not name.startswith(BEYOND)}
+    unsound = [name for name, tensor in kept.items() if not (tensor.is_floating_point() and tensor.isfinite().all())]
+    if unsound:
+        raise fail(str(file), f"{len(unsound)} tensors are not finite floating point numbers", unsound[0])
+    return {name: tensor.to(torch.float32) for name, tensor in kept.items()}
+
+
+def _shape(tensors: Mapping[str, Tensor], name: str) -> tuple[int, ...] | None:
+    return tuple(tensors[name].shape) if name in tensors else None

@@ -1,0 +1,255 @@
+"""A step's model: backbone, modules below, the step's own module, head.
+
+A trained model is a chain of modules, each the work of one training and stored by that training alone:
+
+    Cold         own
+    Warm(a)      modules below a's own, then own, which begins as a copy of a's
+    Stack(a, b)  modules of a, modules of b, then own; a module that both need lies at its first place only
+
+so any depth of starts can be rebuilt from the trainings it names. Which parameters train is decided here, by name, and
+not left to a library.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+
+from xstilts.backbone import load_encoder
+from xstilts.batches import Batch
+from xstilts.engine import artifact
+from xstilts.errors import fail
+from xstilts.formats import load_format
+from xstilts.key import key, stable_int
+from xstilts.methods import load_method
+from xstilts.spec import Backbone, Predict, Stack, StartName, Task, Train, Warm, unique
+
+if TYPE_CHECKING:
+    from transformers import XLMRobertaModel
+
+ENCODER_FILE, HEAD_FILE = "encoder.safetensors", "head.safetensors"
+OWN = "target"  # name of the topmost module
+FIRST_POSITION = 2  # XLM-R counts positions from the padding token's id + 1
+
+
+@dataclass(frozen=True)
+class Runtime:
+    """Where a step runs.
+
+    Attributes:
+        device: a torch device name.
+        artifact: a training → the directory of its finished step.
+        progress: whether to draw a progress bar.
+        checkpoint_seconds: time between two checkpoints.
+    """
+
+    device: str
+    artifact: Callable[[Train], Path]
+    progress: bool = False
+    checkpoint_seconds: float = 60.0
+
+
+class Model(nn.Module):
+    """Encoder and head."""
+
+    def __init__(self, encoder: XLMRobertaModel, head: nn.Module) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.head = head
+
+    def forward(self, batch: Batch) -> Tensor:
+        """Scores ``(features, slots, classes)`` of a batch; see ``formats``."""
+        hidden = self.encoder(input_ids=batch.ids, attention_mask=batch.mask).last_hidden_state
+        scores: Tensor = self.head(hidden, batch)
+        return scores
+
+
+@dataclass(frozen=True)
+class Trainee:
+    """A model ready to be trained.
+
+    Attributes:
+        model: exactly the parameters of ``module`` and of the head require gradients.
+        module: stored name → parameter of the encoder that trains.
+        frozen: parameter name → parameter that must not change: the backbone and the modules below.
+    """
+
+    model: Model
+    module: dict[str, nn.Parameter]
+    frozen: dict[str, nn.Parameter]
+
+    @property
+    def head(self) -> dict[str, nn.Parameter]:
+        """Stored name → parameter of the head."""
+        return dict(self.model.head.named_parameters())
+
+    @property
+    def trained(self) -> dict[str, nn.Parameter]:
+        """Parameter name → parameter that trains."""
+        return {name: p for name, p in self.model.named_parameters() if p.requires_grad}
+
+
+def for_training(step: Train, task: Task, runtime: Runtime) -> Trainee:
+    """Build the model of a training, on the CPU.
+
+    Initial weights depend on the seed alone: head and module are drawn from generators of their own.
+
+    Raises:
+        XstiltsError: a start that is void or mixes methods or backbones; a missing, damaged or foreign artefact.
+    """
+    _check_start(step)
+    method = load_method(step.method.kind)
+    encoder = load_encoder(step.backbone)
+    _check_length(encoder, step.recipe.max_length)
+    seed("head", step.seed)
+    head = load_format(task.format).head(task, encoder.config)
+    below = lineage(step)[:-1]
+    names = _attach(encoder, below, runtime)
+    method.attach(encoder, OWN, _options(step))
+    method.activate(encoder, (*names, OWN))
+    seed("module", step.seed)
+    method.initialise(encoder, OWN)
+    if isinstance(step.start, Warm):
+        _load_module(encoder, OWN, step.start.source, runtime)
+    return _freeze(Model(encoder, head), method.names(encoder, OWN))
+
+
+def for_prediction(step: Predict, task: Task, runtime: Runtime) -> Model:
+    """Build the model of a prediction, on the CPU, in evaluation mode.
+
+    With ``step.layer`` the encoder ends at that layer (0 = embeddings).
+
+    Raises:
+        XstiltsError: a missing, damaged or foreign artefact; a head of another task; no such layer.
+    """
+    backbone = step.model if isinstance(step.model, Backbone) else step.model.backbone
+    encoder = load_encoder(backbone)
+    _check_length(encoder, step.max_length)
+    head = load_format(task.format).head(task, encoder.config)
+    if isinstance(step.model, Train):
+        modules = lineage(step.model)
+        load_method(step.model.method.kind).activate(encoder, _attach(encoder, modules, runtime))
+    if step.layer is not None:
+        if not 0 <= step.layer <= backbone.layers:
+            raise fail(f"predict {task.name}: layer", f"the encoder has layers 0 to {backbone.layers}", str(step.layer))
+        encoder.encoder.layer = encoder.encoder.layer[: step.layer]
+    if any(True for _ in head.parameters()):
+        _load_head(head, step, runtime)
+    return Model(encoder, head).eval().requires_grad_(False)
+
+
+def lineage(step: Train) -> tuple[Train, ...]:
+    """The trainings whose modules make up a trained model, lowest first; the last one is the step itself."""
+    if isinstance(step.start, Warm):
+        return (*lineage(step.start.source)[:-1], step)
+    if isinstance(step.start, Stack):
+        chains = [lineage(source) for source in step.start.sources]
+        kept = unique(key(train) for chain in chains for train in chain)
+        by_key = {key(train): train for chain in chains for train in chain}
+        return (*(by_key[name] for name in kept), step)
+    return (step,)
+
+
+def seed(part: str, number: int) -> None:
+    """Seed torch for one part of a training. All randomness but the order of the data (``batches``) begins here."""
+    torch.manual_seed(stable_int(part, number))
+
+
+def save(trainee: Trainee, step: Train, directory: Path) -> None:
+    """Write ``encoder.safetensors`` (the step's own module) and ``head.safetensors``."""
+    artifact.save(directory / ENCODER_FILE, trainee.module, _about(step, "encoder"))
+    artifact.save(directory / HEAD_FILE, trainee.head, _about(step, "head"))
+
+
+# --------------------------------------------------------------------------------------------------------- pieces
+
+
+def _attach(encoder: XLMRobertaModel, trains: Sequence[Train], runtime: Runtime) -> tuple[str, ...]:
+    """Attach trained modules, lowest first; return their names."""
+    names = []
+    for number, train in enumerate(trains):
+        name = f"below{number}"
+        load_method(train.method.kind).attach(encoder, name, _options(train))
+        _load_module(encoder, name, train, runtime)
+        names.append(name)
+    return tuple(names)
+
+
+def _load_module(encoder: XLMRobertaModel, name: str, train: Train, runtime: Runtime) -> None:
+    names = load_method(train.method.kind).names(encoder, name)
+    parameters = {stored: encoder.get_parameter(parameter) for stored, parameter in names.items()}
+    _fill(parameters, runtime.artifact(train) / ENCODER_FILE, _about(train, "encoder"))
+
+
+def _load_head(head: nn.Module, step: Predict, runtime: Runtime) -> None:
+    if not isinstance(step.model, Train) or (step.model.task.name, step.model.task.version) != (
+        step.task.name,
+        step.task.version,
+    ):
+        given = step.model.task.name if isinstance(step.model, Train) else "the bare backbone"
+        raise fail(f"predict {step.task.name}", "needs a model that was trained on this task", given)
+    _fill(dict(head.named_parameters()), runtime.artifact(step.model) / HEAD_FILE, _about(step.model, "head"))
+
+
+def _fill(parameters: dict[str, nn.Parameter], path: Path, about: dict[str, str]) -> None:
+    tensors = artifact.load(path, parameters, about)
+    with torch.no_grad():
+        for name, parameter in parameters.items():
+            parameter.copy_(tensors[name])
+
+
+def _freeze(model: Model, module: dict[str, str]) -> Trainee:
+    """Let exactly the module and the head train, and hold that it is so."""
+    wanted = {f"encoder.{name}" for name in module.values()}
+    wanted |= {f"head.{name}" for name, _ in model.head.named_parameters()}
+    for name, parameter in model.named_parameters():
+        parameter.requires_grad_(name in wanted)
+    training = {name for name, parameter in model.named_parameters() if parameter.requires_grad}
+    assert training == wanted, f"declared to train but not there: {sorted(wanted - training)}"
+    own = {stored: model.encoder.get_parameter(name) for stored, name in module.items()}
+    return Trainee(model, own, {name: p for name, p in model.named_parameters() if name not in wanted})
+
+
+def _about(step: Train, part: str) -> dict[str, str]:
+    method = json.dumps(step.method.model_dump(mode="json"), sort_keys=True)
+    return {"part": part, "backbone": step.backbone.fingerprint, "method": method, "step": key(step)}
+
+
+def _options(step: Train) -> object:
+    return load_method(step.method.kind).Options.model_validate(step.method.options)
+
+
+def _check_start(step: Train) -> None:
+    """Refuse what would silently train something else than it says, here or below."""
+    name, sources = _sources(step)
+    for source in sources:
+        _check_start(source)
+    where = f"train {step.task.name}: start"
+    reason = load_method(step.method.kind).refuse(name)
+    if reason:
+        raise fail(where, f"refused with {step.method.kind}: {reason}", name)
+    for source in sources:
+        if source.backbone.fingerprint != step.backbone.fingerprint:
+            raise fail(where, f"{source.task.name} was trained on another backbone", source.backbone.name)
+        if source.method.kind != step.method.kind:
+            raise fail(where, f"{source.task.name} was trained with another method", source.method.kind)
+        if name == "warm" and _options(source) != _options(step):
+            raise fail(where, "a warm start needs a source with the same options", str(source.method.options))
+
+
+def _sources(step: Train) -> tuple[StartName, tuple[Train, ...]]:
+    if isinstance(step.start, Warm):
+        return "warm", (step.start.source,)
+    return ("stack", step.start.sources) if isinstance(step.start, Stack) else ("cold", ())
+
+
+def _check_length(encoder: XLMRobertaModel, max_length: int) -> None:
+    room = encoder.config.max_position_embeddings - FIRST_POSITION
+    if max_length > room:
+        raise fail("recipe: max_length", f"the encoder has positions for {room} tokens", str(max_length))

@@ -1,0 +1,60 @@
+"""The device a step runs on: its precision, its memory, and its description for the record."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.metadata
+import platform
+import resource
+import sys
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+
+Precision = Literal["auto", "fp32", "bf16"]
+
+PACKAGES = ("xstilts", "torch", "transformers", "adapters", "peft", "accelerate", "tokenizers")
+RESET_PEAK = "5"  # written to clear_refs, sets the peak of resident memory back to what is in use (man 5 proc)
+
+
+def autocast(device: torch.device, precision: Precision) -> contextlib.AbstractContextManager[object]:
+    """Run matrix products in bf16, or change nothing; ``auto`` is bf16 where a GPU has it."""
+    if precision == "auto":
+        precision = "bf16" if device.type == "cuda" and torch.cuda.is_bf16_supported() else "fp32"
+    return torch.autocast(device.type, torch.bfloat16) if precision == "bf16" else contextlib.nullcontext()
+
+
+def reset_peak_memory(device: torch.device) -> None:
+    """Start measuring the peak anew."""
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+        return
+    with contextlib.suppress(OSError):  # no Linux, or not allowed: the peak is then that of the whole process
+        Path("/proc/self/clear_refs").write_text(RESET_PEAK)
+
+
+def peak_memory(device: torch.device) -> int:
+    """Peak since the reset in bytes: allocated on a GPU; resident in the process, libraries included, on a CPU."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    try:
+        status = Path("/proc/self/status").read_text()
+    except OSError:
+        unit = 1 if sys.platform == "darwin" else 1024
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+    peak = next(line for line in status.splitlines() if line.startswith("VmHWM"))
+    return int(peak.split()[1]) * 1024
+
+
+def environment(device: torch.device) -> dict[str, Any]:
+    """Versions, device and number of threads."""
+    versions = {name: importlib.metadata.version(name) for name in PACKAGES}
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.processor() or platform.machine()
+    return {
+        "python": platform.python_version(),
+        **versions,
+        "device": f"{device.type}: {name}",
+        "threads": torch.get_num_threads(),
+        "platform": platform.platform(),
+    }

@@ -1,0 +1,90 @@
+"""The step ``Predict``: one split of a task in all its languages, one row per example."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import torch
+
+from xstilts.backbone import load_tokenizer
+from xstilts.engine import compose, inference
+from xstilts.engine.compose import Runtime
+from xstilts.engine.device import environment
+from xstilts.formats import Text, encode
+from xstilts.metrics import load_metric
+from xstilts.spec import Answers, Backbone, Example, Gold, Predict, Task, unique
+
+SCHEMA = pa.schema(
+    [
+        ("item_id", pa.string()),
+        ("cluster", pa.string()),
+        ("language", pa.string()),
+        ("gold", pa.string()),
+        ("pred", pa.string()),
+        ("stats", pa.list_(pa.float64())),
+    ]
+)
+
+
+def run(step: Predict, task: Task, examples: Sequence[Example], directory: Path, runtime: Runtime) -> None:
+    """Predict, score and write ``predictions.parquet`` and ``result.json``.
+
+    Rows are in the order of the examples; in retrieval there is one per query. ``gold`` and ``pred`` are JSON text.
+
+    Raises:
+        XstiltsError: examples that cannot be read, a damaged or foreign artefact.
+    """
+    began = time.perf_counter()
+    torch.set_num_threads(step.threads)
+    backbone = step.model if isinstance(step.model, Backbone) else step.model.backbone
+    encoded = encode(task, examples, Text(load_tokenizer(backbone), step.max_length, step.doc_stride))
+    device = torch.device(runtime.device)
+    model = compose.for_prediction(step, task, runtime).to(device)
+    predictions = inference.predict(model, task, examples, encoded, step.precision)
+    metric = load_metric(task.metric)
+    stats = inference.statistics(metric, examples, predictions)
+    _write(directory / "predictions.parquet", examples, predictions, stats)
+    scores = {}
+    for language in unique(example.language for example in examples):
+        score = inference.score(metric, [row for index, row in stats.items() if examples[index].language == language])
+        scores[language] = None if math.isnan(score) else score  # JSON has no NaN
+    result = {
+        "kind": "predict",
+        "examples": len(predictions),
+        "truncated": encoded.truncated,
+        "scores": scores,
+        "seconds": time.perf_counter() - began,
+        "environment": environment(device),
+    }
+    (directory / "result.json").write_text(json.dumps(result, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def _write(
+    path: Path,
+    examples: Sequence[Example],
+    predictions: Mapping[int, Gold],
+    stats: Mapping[int, tuple[float, ...]],
+) -> None:
+    indices = sorted(predictions)
+    rows = [examples[index] for index in indices]
+    columns = {
+        "item_id": [example.item_id for example in rows],
+        "cluster": [example.cluster for example in rows],
+        "language": [example.language for example in rows],
+        "gold": [_json(example.gold) for example in rows],
+        "pred": [_json(predictions[index]) for index in indices],
+        "stats": [list(stats[index]) for index in indices],
+    }
+    pq.write_table(pa.table(columns, schema=SCHEMA), path, compression="zstd")
+
+
+def _json(value: Gold) -> str:
+    plain = dataclasses.asdict(value) if isinstance(value, Answers) else value
+    return json.dumps(plain, ensure_ascii=False)

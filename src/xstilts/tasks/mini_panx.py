@@ -1,0 +1,25 @@
+"""Miniature of PAN-X: places, dates, sums of money and quantities as IOB2 spans, in all languages."""
+
+from __future__ import annotations
+
+from xstilts.mini import tagging
+from xstilts.mini.task import CITATION, LICENCE, generated
+from xstilts.spec import Example, Split, Task
+
+
+def examples(split: Split, language: str, count: int) -> tuple[Example, ...]:
+    """Examples of one split in one language."""
+    return tagging.examples("mini_panx", split, language, count, tagging.entities)
+
+
+TASK = Task(
+    name="mini_panx",
+    version=1,
+    format="tagging",
+    metric="tagging",
+    data=generated({"train": 1000, "dev": 200, "test": 120}, examples),
+    labels=tagging.SPAN_LABELS,
+    cluster="record",
+    licence=LICENCE,
+    citation=CITATION,
+)

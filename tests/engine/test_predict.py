@@ -1,0 +1,144 @@
+import json
+import math
+from dataclasses import replace
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+import torch
+
+from xstilts.engine import compose, inference
+from xstilts.errors import XstiltsError
+from xstilts.formats import encode
+from xstilts.formats.retrieval import nearest
+
+
+def table(directory):
+    return pq.read_table(directory / "predictions.parquet")
+
+
+@pytest.mark.parametrize("format_name", ["classification", "tagging", "span", "choice"])
+def test_one_row_per_example_in_order(bench, toys, format_name):
+    examples = toys.examples(format_name, 30, first=500)
+    directory = bench.predict(trained(bench, format_name), examples, format_name)
+    rows = table(directory).to_pylist()
+    assert list(rows[0]) == ["item_id", "cluster", "language", "gold", "pred", "stats"]
+    assert [row["item_id"] for row in rows] == [example.item_id for example in examples]
+    for row, example in zip(rows, examples, strict=True):
+        gold, pred = json.loads(row["gold"]), json.loads(row["pred"])
+        if format_name == "tagging":
+            assert tuple(gold) == example.gold and len(pred) == len(gold)
+        elif format_name == "span":
+            assert gold["texts"] == list(example.gold.texts) and pred in example.fields.context
+        else:
+            assert gold == example.gold and type(pred) is type(gold)
+    result = json.loads((directory / "result.json").read_text())
+    assert result["kind"] == "predict" and result["examples"] == 30 and result["scores"]["en"] > 50
+    assert sorted(path.name for path in directory.iterdir()) == ["predictions.parquet", "result.json"]
+
+
+def trained(bench, format_name):
+    step = bench.step("full", format_name=format_name, epochs=20, lr=3e-3)
+    bench.train(step)
+    return step
+
+
+def test_dev_score_is_the_score_of_the_predictions(bench, toys):
+    step = bench.step("lora", epochs=2)
+    trained_score = json.loads((bench.train(step) / "result.json").read_text())["dev_score"]
+    directory = bench.predict(step, toys.examples("classification", 16, first=1000))
+    assert json.loads((directory / "result.json").read_text())["scores"]["en"] == trained_score
+
+
+def test_examples_without_gold_are_predicted_but_not_scored(bench, toys):
+    step = bench.step("head")
+    bench.train(step)
+    examples = tuple(replace(example, gold=None) for example in toys.examples("classification", 4))
+    directory = bench.predict(step, examples)
+    assert json.loads((directory / "result.json").read_text())["scores"] == {"en": None}
+    assert set(table(directory)["gold"].to_pylist()) == {"null"}
+
+
+def test_predictions_do_not_depend_on_the_batch(bench, toys, text, monkeypatch):
+    step = bench.step("full")
+    bench.train(step)
+    model = compose.for_training(step, toys.task("classification"), bench.runtime()).model
+    features = encode(toys.task("classification"), toys.examples("classification", 30), text()).features
+    whole = inference.score_features(model, features, "fp32")
+    monkeypatch.setattr(inference, "CPU_TOKENS", 1)
+    single = inference.score_features(model, features, "fp32")
+    assert np.allclose(whole, single, atol=1e-5)
+
+
+# -------------------------------------------------------------------------------------------------------- retrieval
+
+
+@pytest.mark.parametrize("layer", [0, 1, 2])
+def test_retrieval_pools_the_declared_layer(bench, toys, text, layer):
+    """Against a loop over sentences that runs the whole encoder and picks the layer afterwards."""
+    examples = toys.examples("retrieval", 40, first=100)
+    found = table(bench.predict(bench.backbone, examples, "retrieval", layer))["pred"].to_pylist()
+    encoder = compose.load_encoder(bench.backbone).eval()
+    vectors = []
+    for example in examples:
+        ids = [0, *text().tokenizer.encode(example.fields.text, add_special_tokens=False).ids, 2]
+        with torch.inference_mode():
+            states = encoder(torch.tensor([ids]), output_hidden_states=True).hidden_states[layer][0]
+        vectors.append(states[1:-1].mean(0))
+    candidates = [index for index, example in enumerate(examples) if example.fields.role == "candidate"]
+    expected = []
+    for index, example in enumerate(examples):
+        if example.fields.role == "query":
+            similar = [torch.cosine_similarity(vectors[index], vectors[other], dim=0) for other in candidates]
+            expected.append(json.dumps(examples[candidates[int(torch.tensor(similar).argmax())]].item_id))
+    assert found == expected
+
+
+def test_retrieval_searches_within_a_language_and_rows_are_queries(bench, toys):
+    """The two sides say the same here, so every query must find its own candidate."""
+    examples = toys.examples("retrieval", 24) + toys.examples("retrieval", 24, first=24, language="de")
+    directory = bench.predict(bench.backbone, examples, "retrieval", 1)
+    rows = table(directory).to_pylist()
+    assert [row["language"] for row in rows] == ["en"] * 12 + ["de"] * 12
+    assert json.loads((directory / "result.json").read_text())["scores"] == {"en": 100.0, "de": 100.0}
+    assert all(row["pred"] == row["gold"] for row in rows)
+
+
+def test_retrieval_on_a_training_uses_its_encoder_and_not_its_head(bench, toys):
+    step = bench.step("pfeiffer", epochs=3, lr=3e-2)
+    (bench.train(step) / "head.safetensors").unlink()
+    bench.predict(step, toys.examples("retrieval", 24), "retrieval", 2)
+    head_only = bench.step("head")
+    bench.train(head_only)
+    vectors = []
+    for model in (bench.backbone, head_only, step):
+        data = replace(prediction_of(bench, model), layer=2)
+        encoder = compose.for_prediction(data, toys.task("retrieval"), bench.runtime()).encoder
+        vectors.append(encoder(torch.tensor([[0, 7, 9, 2]])).last_hidden_state)
+    assert torch.equal(vectors[0], vectors[1]) and not torch.equal(vectors[0], vectors[2])
+
+
+def prediction_of(bench, model):
+    from xstilts.spec import Predict, TaskData
+
+    return Predict(model, TaskData("toy_retrieval", 1, "0"), "test", ("en",), 48, 8, "fp32", 1)
+
+
+def test_a_layer_beyond_the_encoder_is_refused(bench, toys):
+    with pytest.raises(XstiltsError, match="layers 0 to 2; given '3'"):
+        bench.predict(bench.backbone, toys.examples("retrieval", 8), "retrieval", 3)
+
+
+def test_nearest_is_exact_across_blocks_and_takes_the_first_of_equals(monkeypatch):
+    random = np.random.default_rng(0)
+    queries, candidates = random.normal(size=(2500, 5)).astype("f"), random.normal(size=(300, 5)).astype("f")
+    candidates[7] = 2 * candidates[3]
+    found = np.concatenate(list(nearest(queries, candidates)))
+    naive = [
+        max(range(300), key=lambda row: float(q @ candidates[row] / math.sqrt(candidates[row] @ candidates[row])))
+        for q in queries[:200]
+    ]
+    agree = np.mean(found[:200] == naive)
+    assert agree == 1.0 and np.concatenate(list(nearest(2 * candidates[3:4], candidates))) == [3]
+    zero = np.zeros((1, 5), "f")
+    assert np.concatenate(list(nearest(zero, candidates))) == [0]
