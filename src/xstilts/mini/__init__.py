@@ -11,6 +11,6 @@ tests an exact ground truth. It says nothing about XLM-R on XTREME.
     draw.py        seeding, held-out values, sampling of records
     nli.py paraphrase.py qa.py choice.py tagging.py retrieval.py    the generators that ``tasks/mini_*.py`` use
     task.py        what all tasks declare alike
-    pairs.py tokenizer.py    the text and the vocabulary of the small backbone
+    pairs.py tokenizer.py embeddings.py masking.py    what the small backbone is pre-trained on
     backbone/      a small XLM-R, pre-trained by ``experiments/pretrain_mini.py`` on this world only
 """

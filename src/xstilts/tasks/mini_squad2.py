@@ -18,6 +18,7 @@ TASK = Task(
     format="span",
     metric="squad",
     data=generated({"train": 3000, "dev": 200, "test": 120}, examples),
+    no_answer=True,
     cluster="passage",
     licence=LICENCE,
     citation=CITATION,
