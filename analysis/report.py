@@ -20,12 +20,12 @@ def main(arguments: list[str] | None = None) -> int:
     from xstilts.errors import XstiltsError
 
     try:
-        path = report.write(options.store, options.study, options.out, options.backbone)
-        print(report.headline(options.store, options.study, options.backbone))
+        written = report.write(options.store, options.study, options.out, options.backbone)
     except XstiltsError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    print(f"report: {path}")
+    print(written.headline)
+    print(f"report: {written.path}")
     return 0
 
 

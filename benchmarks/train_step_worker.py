@@ -128,7 +128,7 @@ def run_xstilts(method: str, settings: Settings, clock: Clock) -> dict[str, Any]
         epochs=EPOCHS, batch=settings.batch, lr=1e-5, evaluations=EPOCHS * settings.steps, precision=settings.precision
     )
     adapter = load_adapter(CONFIGS / f"{ADAPTERS[method]}.toml")
-    step = Train(resolve(settings.backbone), TaskData("bench", 1, ""), adapter, Cold(), recipe, 0)
+    step = Train(resolve(settings.backbone), TaskData("bench", 1, "accuracy 1", ""), adapter, Cold(), recipe, 0)
     runtime = compose.Runtime(settings.device, lambda train: Path(), checkpoint_seconds=float("inf"))
     trainee = compose.for_training(step, task, runtime)
     features = tuple(

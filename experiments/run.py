@@ -26,6 +26,7 @@ def main(arguments: list[str] | None = None) -> int:
         backbone=options.backbone,
         data=options.data,
         store=options.store,
+        reports=ROOT / "report",
         out=options.out,
         device=options.device,
         workers=options.workers,
@@ -50,7 +51,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--backbone", help="hub id (org/name[@revision]) or directory; default: the study's own")
     parser.add_argument("--data", type=Path, help="root of a local hub mirror; default: the hub")
     parser.add_argument("--store", type=Path, default=ROOT / "store", help="where finished steps are kept")
-    parser.add_argument("--out", type=Path, default=ROOT / "report", help="where the report is written")
+    parser.add_argument("--out", type=Path, help="where the report is written (default: report/STUDY@BACKBONE)")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps … (default: auto)")
     parser.add_argument("--workers", type=int, help="steps side by side; default: CPU cores (at most 4), 1 on a GPU")
     parser.add_argument("--dry-run", action="store_true", help="print every step and its state, run nothing")

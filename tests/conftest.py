@@ -182,7 +182,7 @@ class Bench:
 
     def step(self, method="pfeiffer", start=None, seed=0, format_name="classification", **recipe) -> Train:
         settings = {"epochs": 1, "lr": 5e-3, "batch": 8, "max_length": 48, "doc_stride": 8, **recipe}
-        data = TaskData(f"toy_{format_name}", 1, "0")
+        data = TaskData(f"toy_{format_name}", 1, "m 1", "0")
         config = METHODS[method] if isinstance(method, str) else method
         return Train(self.backbone, data, config, start or Cold(), Recipe(**settings), seed)
 
@@ -245,7 +245,7 @@ class Bench:
     def predict(self, model, examples, format_name="classification", layer=None) -> Path:
         from xstilts.engine import predict
 
-        data = TaskData(f"toy_{format_name}", 1, "0")
+        data = TaskData(f"toy_{format_name}", 1, "m 1", "0")
         step = Predict(model, data, "test", ("en",), 48, 8, "fp32", layer)
         directory = self.directory(step)
         predict.run(step, toy_task(format_name), examples, directory, self.runtime())

@@ -43,7 +43,9 @@ def outputs(encoder):
 
 
 def test_resolve_tells_layers_and_name(backbone):
-    assert backbone.layers == 2 and backbone.name == backbone.path and len(backbone.fingerprint) == 64
+    assert (
+        backbone.layers == 2 and backbone.name == f"tiny-{backbone.fingerprint[:8]}" and len(backbone.fingerprint) == 64
+    )
 
 
 def test_the_fingerprint_is_of_the_content(backbone, copy):
@@ -230,8 +232,12 @@ TEXTS = (
     "",
     "  two  spaces ",
     "\u200b",
-    "<s> x",
 )
+
+
+def test_special_tokens_are_not_read_out_of_a_text(backbone):
+    ids = Text(load_tokenizer(backbone), 64, 8).ids(["a <pad> b </s> <s> <mask>"])[0]
+    assert not set(ids.tolist()) & {0, 1, 2}
 
 
 def test_token_ids_are_those_of_the_usual_class(backbone):

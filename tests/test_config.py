@@ -82,6 +82,12 @@ def test_recipe_layers_are_laid_over_one_another(tmp_path):
     assert (intermediate.epochs, intermediate.max_length, intermediate.lr) == (2, 64, 5e-4)
 
 
+TWICE = """[[comparison]]
+name = "gain"
+candidate = "direct"
+reference = "stack"
+[[comparison]]"""
+
 BAD = {
     "unknown key, nearest": (
         "seeds = [1, 2]",
@@ -110,6 +116,9 @@ BAD = {
     "mode and adapter differ": ('mode = "adapter"', 'mode = "fullft"', ["does not fit adapter kind"]),
     "void recipe": ('adapter = "pfeiffer_r16"\nstart = "stack"', 'adapter = "head"\nstart = "stack"', ["is refused"]),
     "unknown language": ("seeds = [1, 2]", 'seeds = [1, 2]\nlanguages = ["xx"]', ["no target task has this language"]),
+    "two comparisons alike": ("[[comparison]]", TWICE, ["comparison.name: given twice"]),
+    "a system with itself": ('reference = "direct"', 'reference = "stack"', ["compares a system with itself"]),
+    "unknown recipe role": ("[recipe.intermediate]", "[recipe.intermediat]", ["did you mean 'intermediate'"]),
     "intermediates missing": ('intermediates = ["mini_mnli"]\n', "", ["needs intermediates"]),
 }
 
@@ -121,6 +130,12 @@ def test_bad_study_is_told_where_what_and_nearest(tmp_path, name):
     told = problems(tmp_path, GOOD.replace(before, after, 1))
     for part in expected:
         assert part in told
+
+
+def test_names_are_told_beside_what_is_wrong_with_the_structure(tmp_path):
+    text = GOOD.replace('"mini_xnli"', '"mini_xnl"').replace('start = "stack"', 'start = "stak"')
+    told = problems(tmp_path, text)
+    assert "mini_xnl" in told and "stak" in told and "at least" not in told
 
 
 def test_all_problems_are_told_at_once(tmp_path):

@@ -15,7 +15,7 @@ FILES = sorted(path for path in SOURCE.rglob("*.py"))
 LAYERS = (
     {"errors", "spec"},
     {"key", "store", "schema", "batches", "metrics", "significance", "methods", "mini"},
-    {"tasks", "data", "formats", "backbone", "estimands", "results", "baselines"},
+    {"lineage", "tasks", "data", "formats", "backbone", "estimands", "results", "baselines"},
     {"config", "compare", "engine"},
     {"plan", "report"},
     {"execute", "manifest"},

@@ -5,11 +5,12 @@ import pytest
 from xstilts.config import load_study
 from xstilts.errors import XstiltsError
 from xstilts.key import key
-from xstilts.plan import evictable, expand, inputs, label
+from xstilts.lineage import inputs
+from xstilts.plan import evictable, expand, label
 from xstilts.spec import Backbone, Cold, Predict, Stack, Train, Warm
 
 ROOT = Path(__file__).parents[1]
-BACKBONE = Backbone("b" * 64, 4, "mini", "/somewhere")
+BACKBONE = Backbone("b" * 64, 4, 256, "mini", "/somewhere")
 
 STUDY = """
 name = "t"
@@ -130,3 +131,22 @@ def test_labels_are_readable(plan):
     shown = {label(plan, step) for step in plan.steps.values()}
     assert "train mini_xnli · pfeiffer_r16 stack on mini_mnli · seed 2" in shown
     assert "predict mini_tatoeba · bare backbone" in shown
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ("retrieval_layer = 5", "layers 0 (embeddings) to 4"),
+        ("retrieval_layer = -1", "layers 0 (embeddings) to 4"),
+        ("task_recipe = { mini_xnli = { max_length = 257 } }", "positions for 256 tokens"),
+    ],
+)
+def test_what_the_backbone_does_not_have_is_refused_before_anything_runs(tmp_path, line, expected):
+    with pytest.raises(XstiltsError) as told:
+        plan_of(tmp_path, STUDY.replace('title = "T"', f'title = "T"\n{line}'))
+    assert expected in str(told.value)
+
+
+def test_layer_zero_is_a_layer(tmp_path):
+    plan = plan_of(tmp_path, STUDY.replace('title = "T"', 'title = "T"\nretrieval_layer = 0'))
+    assert {cell.predict.layer for cell in plan.cells if cell.target == "mini_tatoeba"} == {0}

@@ -157,7 +157,7 @@ BAD = {
     "data without the task": (["--study", "real_sample", "--data", "tests"], "google/xtreme"),
     "unknown device": (["--device", "cuda:99"], "--device: cannot be used here"),
     "no workers": (["--workers", "0"], "--workers: must be at least 1"),
-    "store is a file": (["--store", "pyproject.toml"], "cannot write"),
+    "store is a file": (["--store", "pyproject.toml"], "the file system refuses"),
 }
 
 

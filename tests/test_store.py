@@ -18,6 +18,7 @@ def store(tmp_path):
 
 def publish(store, key="k", **files):
     directory = store.begin(key)
+    (directory / "step.json").write_text(json.dumps({"key": key}))
     for name, text in files.items():
         (directory / name.replace("__", ".")).write_text(text)
     store.publish(key)
@@ -97,7 +98,7 @@ def test_a_killed_process_frees_its_lock(store):
 
 def test_a_path_that_cannot_be_a_store_is_told(tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(XstiltsError, match="cannot write"):
+    with pytest.raises(XstiltsError, match="the file system refuses"):
         Store(tmp_path / "file" / "store").prepare()
 
 
@@ -118,4 +119,28 @@ def test_a_manifest_is_named_by_study_and_backbone(store):
 
 def test_checksums_cover_every_file(store):
     publish(store, a__txt="1", b__txt="2")
-    assert set(json.loads((store.directory("k") / "files.json").read_text())) == {"a.txt", "b.txt"}
+    assert set(json.loads((store.directory("k") / "files.json").read_text())) == {"a.txt", "b.txt", "step.json"}
+
+
+def test_a_directory_that_holds_another_step_is_told(store):
+    publish(store, "one")
+    store.directory("one").rename(store.directory("two"))
+    with pytest.raises(XstiltsError, match="it holds step one"):
+        store.verified("two")
+
+
+def test_the_checkpoint_is_kept_until_publishing_and_not_published(store):
+    (store.begin("k") / "checkpoint").mkdir()
+    (store.partial("k") / "checkpoint" / "state").write_text("half way")
+    publish(store)
+    assert sorted(path.name for path in store.directory("k").iterdir()) == ["files.json", "step.json"]
+
+
+@pytest.mark.parametrize("replaced", [False, True])
+def test_what_a_kill_while_replacing_left_aside_is_put_back_or_swept(store, replaced):
+    publish(store)
+    store.directory("k").rename(store.partial("k.old"))
+    if replaced:
+        publish(store)
+    store.prepare()
+    assert store.is_done("k") and not store.partial("k.old").exists()

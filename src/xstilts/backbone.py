@@ -31,6 +31,7 @@ KNOWN = ("mini", "FacebookAI/xlm-roberta-base", "FacebookAI/xlm-roberta-large")
 SPECIAL_TOKENS = ("<s>", "<pad>", "</s>", "<unk>")
 # Tensors a checkpoint may hold beyond the encoder: the language-model head, the pooler, and a constant of old versions.
 BEYOND = ("lm_head.", "pooler.", "embeddings.position_ids")
+FIRST_POSITION = 2  # XLM-R counts positions from the padding token's id + 1
 LARGE = 100_000_000  # bytes of weights
 
 Size = Annotated[int, Field(ge=1)]
@@ -78,7 +79,11 @@ def resolve(name: str) -> Backbone:
         pickled = sorted(path.name for path in directory.glob("*.bin"))
         hint = f"; pickled weights ({pickled[0]}) are never read" if pickled else ""
         raise fail(f"backbone {name}", f"lacks {', '.join(missing)}{hint}")
-    return Backbone(_fingerprint(directory), _config(directory).num_hidden_layers, name, str(directory))
+    config, fingerprint = _config(directory), _fingerprint(directory)
+    positions = config.max_position_embeddings - FIRST_POSITION
+    # however a directory is written, it is one backbone: its report is found under one name
+    shown = f"{directory.resolve().name}-{fingerprint[:8]}" if Path(name).is_dir() else name
+    return Backbone(fingerprint, config.num_hidden_layers, positions, shown, str(directory))
 
 
 def load_encoder(backbone: Backbone) -> XLMRobertaModel:
@@ -111,7 +116,9 @@ def load_encoder(backbone: Backbone) -> XLMRobertaModel:
 
 @lru_cache(maxsize=2)
 def load_tokenizer(backbone: Backbone) -> Tokenizer:
-    """Load the tokenizer; token ids equal those of ``XLMRobertaTokenizerFast``.
+    """Load the tokenizer.
+
+    Token ids equal those of ``XLMRobertaTokenizerFast``, except that special tokens are not read out of texts.
 
     Raises:
         XstiltsError: unreadable, or a vocabulary that is not XLM-R's or does not fit the embeddings.
@@ -123,6 +130,7 @@ def load_tokenizer(backbone: Backbone) -> Tokenizer:
         tokenizer = Tokenizer.from_file(str(path))
     except Exception as error:  # the library raises plain Exception
         raise fail(str(path), f"cannot be read ({error})") from error
+    tokenizer.encode_special_tokens = True  # "<pad>" in a text is text; ours are put in by ``formats``
     tokenizer.no_truncation()
     tokenizer.no_padding()
     ids = [tokenizer.token_to_id(token) for token in SPECIAL_TOKENS]

@@ -7,7 +7,8 @@ without. Everything a report says is said from these outcomes.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Literal, NamedTuple
@@ -18,10 +19,13 @@ from scipy.stats import false_discovery_control
 from xstilts.estimands import ALL, ALL_TARGETS, TRAINED_TARGETS, ZERO_SHOT, Estimand, estimands
 from xstilts.results import Entry, Results
 from xstilts.schema import CellRecord, Manifest
-from xstilts.significance.two_way import Linear, Scope, combine, linearise, two_way
+from xstilts.significance.two_way import Interval, Linear, Scope, combine, linearise, two_way
 from xstilts.spec import Comparison
 
 Contrast = Literal["system", "intermediate"]
+
+MIN_SEEDS = 3  # below it an interval is honest, but too wide to hang a verdict on
+MIN_CLUSTERS = 30  # below it the variance over examples is itself a rough guess
 
 
 class Flag(StrEnum):
@@ -31,10 +35,12 @@ class Flag(StrEnum):
     FEWER_SEEDS = "fewer seeds than planned"
     COLLAPSED = "includes a collapsed run"
     DIVERGED = "includes a diverged run"
+    ONLY_FAILED = "all runs of a side collapsed or diverged"
     ONE_INTERMEDIATE = "conditional on one intermediate training"
     NO_SEEDS = "a side without training: no seed variance"
     SAME_PREDICTIONS = "both sides are the same predictions"
     SHARED_PREDICTIONS = "some targets are the same predictions on both sides"
+    FEW_CLUSTERS = f"few clusters: fewer than {MIN_CLUSTERS} in a target or language"
     CONTAMINATION_UNKNOWN = "overlap of intermediate data and test set not checked"
 
 
@@ -50,7 +56,7 @@ class Outcome:
         low: lower end of the 95 % interval.
         high: upper end of the 95 % interval.
         p: two-sided, of no difference.
-        q: p corrected for the family of outcomes it was looked up in (Benjamini & Hochberg 1995).
+        q: p corrected for the family of outcomes it was looked up in (Benjamini & Hochberg 1995); NaN if not judged.
         candidate_seeds: independent trainings of the candidate; 0 where nothing is trained.
         reference_seeds: the same for the reference.
         examples: number of test examples, those of all languages counted.
@@ -85,6 +91,12 @@ class Outcome:
     def was_run(self) -> bool:
         """Whether all the predictions it needs are in the store."""
         return Flag.NOT_RUN not in self.flags
+
+    @property
+    def is_judged(self) -> bool:
+        """Whether there are seeds enough to speak of the way of training; a side without training needs none."""
+        seeds = [count for count in (self.candidate_seeds, self.reference_seeds) if count]
+        return self.scope == "procedure" and min(seeds, default=MIN_SEEDS) >= MIN_SEEDS
 
 
 def compare(results: Results) -> tuple[Outcome, ...]:
@@ -134,6 +146,16 @@ class _Side(NamedTuple):
     def seeds(self) -> int:
         return 0 if self.linear.deterministic else len(self.linear.scores)
 
+    @property
+    def predictions(self) -> Counter[str]:
+        """Keys of the predictions, each as often as it is used."""
+        return Counter(cell.predict for cell in self.used)
+
+    @property
+    def trainings(self) -> set[str]:
+        """Keys of the trainings that were predicted with."""
+        return {cell.train for cell in self.used if cell.train is not None}
+
 
 @dataclass
 class _Bench:
@@ -156,6 +178,8 @@ class _Bench:
         candidate = self._side(ours, seeds, estimand)
         reference = self._side(theirs, other_seeds, estimand)
         interval = two_way(candidate.linear, reference.linear, comparison.seeds == "paired")
+        if candidate.predictions == reference.predictions:
+            interval = _nothing(interval)
         return replace(
             blank,
             candidate_score=float(candidate.linear.scores.mean()),
@@ -199,23 +223,38 @@ class _Bench:
 
     def _flags(self, candidate: _Side, reference: _Side) -> Iterator[Flag]:
         used = (*candidate.used, *reference.used)
-        keys = {key for cell in used for key in (cell.train, cell.intermediate_train) if key is not None}
-        statuses = {self.results.trains[key].status for key in keys if key in self.results.trains}
+        statuses = self._statuses(key for cell in used for key in (cell.train, cell.intermediate_train))
         if any(0 < side.seeds < len(self.results.manifest.study.seeds) for side in (candidate, reference)):
             yield Flag.FEWER_SEEDS
         if "collapsed" in statuses:
             yield Flag.COLLAPSED
         if "diverged" in statuses:
             yield Flag.DIVERGED
+        sides = [self._statuses(side.trainings) for side in (candidate, reference)]
+        if any(side and "ok" not in side for side in sides):
+            yield Flag.ONLY_FAILED
         if any(self._shares_intermediate(side) for side in (candidate, reference)):
             yield Flag.ONE_INTERMEDIATE
         if any(side.seeds == 0 for side in (candidate, reference)):
             yield Flag.NO_SEEDS
-        ours, theirs = ({cell.predict for cell in side.used} for side in (candidate, reference))
-        if ours & theirs:
-            yield Flag.SAME_PREDICTIONS if ours == theirs else Flag.SHARED_PREDICTIONS
+        if candidate.predictions & reference.predictions:
+            same = candidate.predictions == reference.predictions
+            yield Flag.SAME_PREDICTIONS if same else Flag.SHARED_PREDICTIONS
+        if np.bincount(candidate.linear.blocks).min() < MIN_CLUSTERS:
+            yield Flag.FEW_CLUSTERS
         if any(cell.intermediate is not None for cell in used):
             yield Flag.CONTAMINATION_UNKNOWN
+
+    def _statuses(self, keys: Iterable[str | None]) -> set[str]:
+        trains = (self.results.trains.get(key or "") for key in keys)
+        return {train.status for train in trains if train is not None}
+
+
+def _nothing(interval: Interval) -> Interval:
+    """The same predictions on both sides: no difference by construction, with nothing random about it."""
+    if math.isnan(interval.difference):
+        return interval  # not scored
+    return Interval(0.0, 0.0, 0.0, 1.0, math.nan, 0.0, 0.0, 0.0, interval.scope, interval.clusters)
 
 
 def _blank(comparison: Comparison, pair: _Pair, estimand: Estimand) -> Outcome:
@@ -256,10 +295,13 @@ def _replicates(entries: Sequence[Cells]) -> tuple[int, ...]:
 
 
 def _corrected(outcomes: list[Outcome]) -> tuple[Outcome, ...]:
-    """Give every outcome its Benjamini-Hochberg q within the matrix that a reader would search it in."""
+    """Give every judged outcome its Benjamini-Hochberg q within the matrix that a reader would search it in.
+
+    What is not judged has no q and does not enlarge a family: its p answers another question, about the very models.
+    """
     families: dict[tuple[str, bool, str], list[int]] = {}
     for number, outcome in enumerate(outcomes):
-        if not math.isnan(outcome.p) and Flag.SAME_PREDICTIONS not in outcome.flags:
+        if outcome.is_judged and not math.isnan(outcome.p) and Flag.SAME_PREDICTIONS not in outcome.flags:
             families.setdefault(_family(outcome), []).append(number)
     for members in families.values():
         corrected = false_discovery_control([outcomes[number].p for number in members], method="bh")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import tomllib
 import types
@@ -43,8 +44,13 @@ def load_study(name: str, studies: Path, adapter_configs: Path) -> Loaded:
     path = Path(name) if name.endswith(".toml") else studies / f"{name}.toml"
     if not path.is_file():
         raise fail("--study", "unknown study", name, _stems(studies))
-    study = _parse(Study, path)
-    problems = list(_study_problems(study, path.name, _stems(adapter_configs)))
+    content = _read(path)
+    problems = list(_name_problems(content, path.name, _stems(adapter_configs)))
+    try:
+        study = _validate(Study, content, path.name)
+    except XstiltsError as error:
+        raise XstiltsError(*error.problems, *problems) from error
+    problems += _study_problems(study, path.name)
     adapters = {}
     for adapter in sorted({system.adapter for system in study.system} & set(_stems(adapter_configs))):
         try:
@@ -60,7 +66,7 @@ def load_study(name: str, studies: Path, adapter_configs: Path) -> Loaded:
 
 def load_adapter(path: Path) -> AdapterConfig:
     """Read one adapter configuration; its kind's own ``Options`` validate and complete the options."""
-    config = _parse(AdapterConfig, path)
+    config = _validate(AdapterConfig, _read(path), path.name)
     kind = load_method(config.kind, f"{path.name}: kind")
     options = _validate(kind.Options, config.options, f"{path.name}: options")
     return AdapterConfig(kind=config.kind, options=options.model_dump())
@@ -79,22 +85,37 @@ def resolve_recipe(study: Study, system: System, role: Role, task: str) -> Recip
 # ------------------------------------------------------------------------------------------------------- problems
 
 
-def _study_problems(study: Study, file: str, adapters: tuple[str, ...]) -> Iterator[Problem]:
-    for field, names in (("intermediates", study.intermediates), ("targets", study.targets)):
-        yield from _unknown(f"{file}: {field}", "unknown task", names, task_names())
-        yield from _repeated(f"{file}: {field}", names)
-    systems = [system.name for system in study.system]
-    yield from _repeated(f"{file}: system.name", systems)
+def _name_problems(content: dict[str, Any], file: str, adapters: tuple[str, ...]) -> Iterator[Problem]:
+    """Names that nothing carries, in whatever the file holds: told beside what is wrong with its structure."""
+    for field in ("intermediates", "targets"):
+        yield from _unknown(f"{file}: {field}", "unknown task", _strings(content.get(field)), task_names())
+    systems, comparisons = _tables(content.get("system")), _tables(content.get("comparison"))
+    names = [str(system.get("name")) for system in systems]
+    for system in systems:
+        where = f"{file}: system {system.get('name')}: adapter"
+        yield from _unknown(where, "unknown adapter", _strings([system.get("adapter")]), adapters)
+    for comparison in comparisons:
+        pair = _strings([comparison.get("candidate"), comparison.get("reference")])
+        yield from _unknown(f"{file}: comparison {comparison.get('name')!r}", "unknown system", pair, names)
+        if len(set(pair)) < len(pair):
+            yield Problem(f"{file}: comparison {comparison.get('name')!r}", "compares a system with itself", pair[0])
+    for field, given in (
+        ("intermediates", _strings(content.get("intermediates"))),
+        ("targets", _strings(content.get("targets"))),
+        ("system.name", names),
+        ("comparison.name", [str(comparison.get("name")) for comparison in comparisons]),
+    ):
+        yield from _repeated(f"{file}: {field}", given)
+
+
+def _study_problems(study: Study, file: str) -> Iterator[Problem]:
+    """What is wrong with a study whose structure is right."""
     yield from _repeated(f"{file}: seeds", [str(seed) for seed in study.seeds])
     used = (*study.intermediates, *study.targets)
     yield from _unknown(f"{file}: task_recipe", "not a task of this study", study.task_recipe, used)
     for system in study.system:
-        yield from _unknown(f"{file}: system {system.name}: adapter", "unknown adapter", [system.adapter], adapters)
         if system.start != "cold" and not study.intermediates:
             yield Problem(f"{file}: system {system.name}", f"start {system.start!r} needs intermediates")
-    for comparison in study.comparison:
-        pair = (comparison.candidate, comparison.reference)
-        yield from _unknown(f"{file}: comparison {comparison.name!r}", "unknown system", pair, systems)
     yield from _language_problems(study, file)
     yield from _recipe_problems(study)
 
@@ -151,12 +172,19 @@ def _stems(directory: Path) -> tuple[str, ...]:
     return tuple(sorted(path.stem for path in directory.glob("*.toml")))
 
 
-def _parse(model: type[M], path: Path) -> M:
+def _read(path: Path) -> dict[str, Any]:
     try:
-        content = tomllib.loads(path.read_text(encoding="utf-8"))
+        return tomllib.loads(path.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise fail(path.name, f"not valid TOML: {error}") from error
-    return _validate(model, content, path.name)
+
+
+def _strings(value: object) -> list[str]:
+    return [each for each in value if isinstance(each, str)] if isinstance(value, list) else []
+
+
+def _tables(value: object) -> list[dict[str, Any]]:
+    return [each for each in value if isinstance(each, dict)] if isinstance(value, list) else []
 
 
 def _validate(model: type[M], content: object, where: str) -> M:
@@ -164,7 +192,15 @@ def _validate(model: type[M], content: object, where: str) -> M:
     try:
         return model.model_validate_json(json.dumps(content, default=str))
     except ValidationError as error:
-        raise XstiltsError(*(_problem(model, dict(item), where) for item in error.errors())) from error
+        found: list[dict[str, Any]] = [dict(item) for item in error.errors()]
+        places = [item["loc"] for item in found]
+        # pydantic counts what is left of a list after its bad items: not the user's mistake
+        real = [i for i in found if i["type"] != "too_short" or not any(_inside(place, i["loc"]) for place in places)]
+        raise XstiltsError(*(_problem(model, item, where) for item in real)) from error
+
+
+def _inside(place: tuple[Any, ...], whole: tuple[Any, ...]) -> bool:
+    return len(place) > len(whole) and place[: len(whole)] == whole
 
 
 def _problem(model: type[BaseModel], item: dict[str, Any], where: str) -> Problem:
@@ -186,13 +222,15 @@ def _problem(model: type[BaseModel], item: dict[str, Any], where: str) -> Proble
 def _annotation_at(model: type[BaseModel], path: tuple[Any, ...]) -> Any:
     """The annotation of a location in a model; ``object`` where it cannot be told."""
     here: Any = model
-    for part in path:
+    for part, following in itertools.zip_longest(path, path[1:]):
+        if following == "[key]":  # a dictionary's key is located under itself
+            return typing.get_args(here)[0]
         if isinstance(here, type) and issubclass(here, BaseModel):
             field = here.model_fields.get(str(part))
             here = field.annotation if field else object
         else:
             inner = [arg for arg in typing.get_args(here) if arg is not Ellipsis]
-            here = inner[0 if part == "[key]" else -1] if inner else object
+            here = inner[-1] if inner else object
     return here
 
 

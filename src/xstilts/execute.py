@@ -23,9 +23,10 @@ from typing import Any, Literal, NamedTuple
 from xstilts.data import Sources, load_examples
 from xstilts.errors import XstiltsError, fail
 from xstilts.key import describe, key
-from xstilts.plan import Plan, evictable, inputs
+from xstilts.lineage import inputs, reads
+from xstilts.plan import Plan, evictable
 from xstilts.spec import Predict, Step, Train
-from xstilts.store import Store, disk_error, write_json
+from xstilts.store import Store, told, write_json
 from xstilts.tasks import load_task
 
 POLL_SECONDS = 0.2  # between two looks at a step that another process is working on
@@ -76,7 +77,7 @@ def missing(plan: Plan, store: Store) -> tuple[str, ...]:
         evicted = isinstance(step, Train) and name in read and not store.has_weights(name)
         if not store.is_done(name) or evicted:
             wanted.add(name)
-            read |= {key(source) for source in inputs(step)}
+            read |= {key(source) for source in reads(step)}
     return tuple(name for name in plan.steps if name in wanted)
 
 
@@ -121,25 +122,24 @@ def perform(step: Step, machine: Machine) -> str | None:
     """
     store, name = machine.store, key(step)
     with contextlib.ExitStack() as locks:
-        wanted = [(name, False), *((key(source), True) for source in inputs(step))]
+        sources = [key(source) for source in reads(step)]
+        wanted = [(name, False), *((source, True) for source in sources)]
         if not all(locks.enter_context(store.lock(each, shared)) for each, shared in wanted):
             return None
+        if not all(store.has_weights(source) for source in sources):
+            return None  # evicted before the lock was held; the parent looks again
         if store.is_done(name) and (isinstance(step, Predict) or store.has_weights(name)):
             return "made by another process"
         directory = store.begin(name)
         began = time.perf_counter()
-        try:
+        with told(directory):
             _compute(step, machine, directory)
-            write_json(directory / "step.json", {"step": describe(step), **_origin()})
-        except OSError as error:
-            raise disk_error(error, directory) from error
+        write_json(directory / "step.json", {"key": name, "step": describe(step), **_origin()})
         store.publish(name)
         return f"{time.perf_counter() - began:.1f} s"
 
 
 def _compute(step: Step, machine: Machine, directory: Path) -> None:
-    import torch
-
     from xstilts.engine import predict, train
     from xstilts.engine.compose import Runtime
 
@@ -152,9 +152,18 @@ def _compute(step: Step, machine: Machine, directory: Path) -> None:
         else:
             examples = load_examples(task, step.split, step.languages, machine.sources)
             predict.run(step, task, examples, directory, runtime)
-    except torch.OutOfMemoryError as error:
-        hint = "out of memory on the device; set micro_batch or gradient_checkpointing in the recipe (same result)"
+    except (MemoryError, RuntimeError) as error:
+        if not _is_out_of_memory(error):
+            raise
+        hint = "out of memory; set micro_batch or gradient_checkpointing in the recipe"
         raise fail(f"{type(step).__name__} {step.task.name}", hint) from error
+
+
+def _is_out_of_memory(error: Exception) -> bool:
+    """Torch has a type for a full GPU, and a plain RuntimeError for a full main memory."""
+    import torch
+
+    return isinstance(error, MemoryError | torch.OutOfMemoryError) or "DefaultCPUAllocator" in str(error)
 
 
 # --------------------------------------------------------------------------------------------------- bookkeeping
@@ -167,12 +176,19 @@ class _Progress:
     plan: Plan
     store: Store
     waiting: list[str]
+    held: set[str] = field(default_factory=set)
     made: list[str] = field(default_factory=list)
     failed: dict[str, XstiltsError] = field(default_factory=dict)
     blocked: list[str] = field(default_factory=list)
 
     def ready(self, running: set[str]) -> list[str]:
-        return [name for name in self.waiting if name not in running and self._inputs_are_there(name)]
+        """Steps that can start, those that another process holds left out until all others were tried."""
+        able = [name for name in self.waiting if name not in running and self._inputs_are_there(name)]
+        free = [name for name in able if name not in self.held]
+        if able and not free and not running:
+            time.sleep(POLL_SECONDS)
+            self.held.clear()
+        return free
 
     def look_again(self) -> None:
         """Take in what others did to the store meanwhile: weights may be gone that a waiting step reads."""
@@ -181,16 +197,13 @@ class _Progress:
 
     def blocked_now(self) -> list[str]:
         lost = set(self.failed) | set(self.blocked)
-        fresh = [name for name in self.waiting if lost & self._inputs(name)]
+        fresh = [name for name in self.waiting if lost & {key(each) for each in inputs(self.plan.steps[name])}]
         self.waiting = [name for name in self.waiting if name not in fresh]
         self.blocked += fresh
         return fresh
 
-    def _inputs(self, name: str) -> set[str]:
-        return {key(source) for source in inputs(self.plan.steps[name])}
-
     def _inputs_are_there(self, name: str) -> bool:
-        needed = self._inputs(name)
+        needed = {key(source) for source in reads(self.plan.steps[name])}
         return not needed & set(self.waiting) and all(self.store.has_weights(each) for each in needed)
 
 
@@ -215,7 +228,7 @@ def _collect(
             raise fail("worker", "a worker process was killed (out of memory?); run again to go on") from error
         if account is None:
             tell(Event("waiting", name))
-            time.sleep(POLL_SECONDS)
+            progress.held.add(name)
             continue
         progress.made.append(name)
         progress.waiting.remove(name)
@@ -227,7 +240,7 @@ def _evict(whole: Plan, store: Store, disposable: frozenset[str]) -> None:
     unread = {name for name in disposable if store.has_weights(name)}
     for name, step in whole.steps.items():
         if not store.is_done(name):
-            unread -= {key(source) for source in inputs(step)}
+            unread -= {key(source) for source in reads(step)}
     for name in unread:
         with store.lock(name) as free:
             if free:
@@ -260,8 +273,17 @@ def _pool(machine: Machine) -> Iterator[Submit]:
             return
         context = multiprocessing.get_context("spawn")
         pool = concurrent.futures.ProcessPoolExecutor(machine.workers, context, _start_worker)
+
+        def submit(*work: Any) -> concurrent.futures.Future[str | None]:
+            # Workers inherit the mask: Ctrl-C is the parent's, from their first moment on.
+            before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+            try:
+                return pool.submit(*work)
+            finally:
+                signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
         try:
-            yield pool.submit
+            yield submit
         except BaseException:
             for child in multiprocessing.active_children():
                 child.kill()  # safe at any moment: nothing is published half
@@ -297,8 +319,7 @@ def _terminate_as_interrupt() -> Iterator[None]:
 
 
 def _start_worker() -> None:
-    """Leave Ctrl-C to the parent, and do not outlive it."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    """Do not outlive the parent."""
     parent = multiprocessing.parent_process()
     assert parent is not None
 

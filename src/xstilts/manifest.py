@@ -10,7 +10,7 @@ from xstilts.baselines import baselines
 from xstilts.data import Sources, load_examples
 from xstilts.key import key
 from xstilts.plan import Cell, Plan
-from xstilts.spec import Predict
+from xstilts.spec import GeneratedData, Predict
 from xstilts.store import Store, write_json
 from xstilts.tasks import load_task
 
@@ -46,6 +46,7 @@ def _task(predict: Predict) -> dict[str, Any]:
         "version": task.version,
         "format": task.format,
         "metric": task.metric,
+        "generated": isinstance(task.data, GeneratedData),
         "cluster": task.cluster,
         "licence": task.licence,
         "citation": task.citation,

@@ -10,8 +10,10 @@ from dataclasses import dataclass
 from typing import Literal
 
 from xstilts.config import Loaded, resolve_recipe
-from xstilts.errors import fail
+from xstilts.errors import Problem, XstiltsError, fail
 from xstilts.key import key
+from xstilts.lineage import inputs, reads
+from xstilts.metrics import load_metric
 from xstilts.spec import (
     Backbone,
     Cold,
@@ -100,8 +102,9 @@ def expand(
     Raises:
         XstiltsError: an intermediate task that cannot be trained.
     """
-    builder = _Builder(loaded, backbone, fingerprint, auto_precision)
     study = loaded.study
+    _check_sizes(loaded, backbone)
+    builder = _Builder(loaded, backbone, fingerprint, auto_precision)
     cells = [
         builder.cell(system, intermediate, target, seed)
         for system in study.system
@@ -112,13 +115,25 @@ def expand(
     return _plan(loaded, backbone, tuple(cells))
 
 
-def inputs(step: Step) -> tuple[Train, ...]:
-    """The trainings whose weights a step reads."""
-    if isinstance(step, Predict):
-        return (step.model,) if isinstance(step.model, Train) else ()
-    if isinstance(step.start, Warm):
-        return (step.start.source,)
-    return step.start.sources if isinstance(step.start, Stack) else ()
+def _check_sizes(loaded: Loaded, backbone: Backbone) -> None:
+    """Refuse, before anything runs, lengths and layers that the backbone does not have."""
+    study = loaded.study
+    found: dict[Problem, None] = {}
+    for system in study.system:
+        roles: tuple[tuple[Role, tuple[str, ...]], ...] = (("target", study.targets),)
+        if system.start != "cold":
+            roles += (("intermediate", study.intermediates),)
+        for role, tasks in roles:
+            lengths = [resolve_recipe(study, system, role, task).max_length for task in tasks]
+            what = f"the backbone has positions for {backbone.positions} tokens"
+            where = f"{study.name}: recipe: max_length"
+            found |= {Problem(where, what, str(length)): None for length in lengths if length > backbone.positions}
+    layer = study.retrieval_layer
+    if layer is not None and not 0 <= layer <= backbone.layers:
+        what = f"the backbone has layers 0 (embeddings) to {backbone.layers}"
+        found[Problem(f"{study.name}: retrieval_layer", what, str(layer))] = None
+    if found:
+        raise XstiltsError(*found)
 
 
 def closure(step: Step) -> tuple[Step, ...]:
@@ -194,7 +209,11 @@ class _Builder:
         return recipe.model_copy(update={"precision": self.auto_precision}) if recipe.precision == "auto" else recipe
 
     def _data(self, task: str, splits: tuple[Split, ...], languages: Languages) -> TaskData:
-        return TaskData(task, load_task(task).version, self.fingerprint(task, splits, languages))
+        declared = load_task(task)
+        metric = load_metric(declared.metric)
+        return TaskData(
+            task, declared.version, f"{metric.name} {metric.version}", self.fingerprint(task, splits, languages)
+        )
 
     def _source_seed(self, seed: int) -> int:
         study = self.loaded.study
@@ -202,7 +221,8 @@ class _Builder:
 
     def _layer(self) -> int:
         part, whole = RETRIEVAL_DEPTH
-        return self.loaded.study.retrieval_layer or -(-self.backbone.layers * part // whole)
+        asked = self.loaded.study.retrieval_layer
+        return -(-self.backbone.layers * part // whole) if asked is None else asked
 
 
 def _start(system: System, source: Train | None) -> Start:
@@ -212,12 +232,12 @@ def _start(system: System, source: Train | None) -> Start:
 
 
 def evictable(plan: Plan) -> frozenset[str]:
-    """Keys of fully fine-tuned trainings that no other training of the plan builds on.
+    """Keys of fully fine-tuned trainings that no training of the plan reads.
 
     Their weights are as large as the backbone and are not needed once their predictions are made.
     """
     trains = {name: step for name, step in plan.steps.items() if isinstance(step, Train)}
-    sources = {key(source) for step in trains.values() for source in inputs(step)}
+    sources = {key(source) for step in trains.values() for source in reads(step)}
     return frozenset(name for name, step in trains.items() if step.method.kind == "full" and name not in sources)
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import glob
 import itertools
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,7 +22,7 @@ from numpy.typing import NDArray
 
 from xstilts.errors import Problem, XstiltsError, fail
 from xstilts.metrics import Metric, load_metric
-from xstilts.schema import CellRecord, Manifest, TaskRecord, TrainRecord, parse, verified
+from xstilts.schema import CellRecord, Manifest, TaskRecord, TrainRecord, parse, step_of, verified
 from xstilts.store import Store
 
 SCHEMA = pa.schema(
@@ -149,14 +148,17 @@ class _Reader:
             self.stats[cell.predict] = self._predictions(cell)
         for key in (cell.train, cell.intermediate_train):
             if key is not None and key not in self.trains and self.store.is_done(key):
-                path = self.store.directory(key) / "result.json"
+                directory = self.store.directory(key)
+                step_of(directory)  # refuses another training in its place
+                path = directory / "result.json"
                 self.trains[key] = parse(TrainRecord, verified(path), path)
 
     def _predictions(self, cell: CellRecord) -> NDArray[np.float64]:
         """Statistics ``(examples, columns)`` of one prediction, in the order of the target's panel."""
-        path = self.store.directory(cell.predict) / "predictions.parquet"
+        directory = self.store.directory(cell.predict)
         task = self.manifest.tasks[cell.target]
-        _same_step(path.with_name("step.json"), cell, task)
+        _same_step(directory, cell, task)
+        path = directory / "predictions.parquet"
         table = _table(path)
         columns = table.select(["language", "item_id", "cluster", "gold"])
         if cell.target not in self.panels:
@@ -233,12 +235,12 @@ def _refuse_repeated(path: Path, columns: pa.Table) -> None:
         raise fail(str(path), f"examples occur twice: {_some(twice)}")
 
 
-def _same_step(path: Path, cell: CellRecord, task: TaskRecord) -> None:
-    """Refuse an artefact of another task, version of a task, rows or split than the study says."""
+def _same_step(directory: Path, cell: CellRecord, task: TaskRecord) -> None:
+    """Refuse an artefact of another key, task, version of a task, rows or split than the study says."""
+    step, path = step_of(directory), directory / "step.json"
     try:
-        step = json.loads(verified(path))["step"]
         found = {name: step["task"][name] for name in ("name", "version", "fingerprint")} | {"split": step["split"]}
-    except (ValueError, KeyError, TypeError) as error:
+    except (KeyError, TypeError) as error:
         raise fail(str(path), "does not describe a prediction") from error
     wanted = {"name": cell.target, "version": task.version, "fingerprint": task.fingerprint, "split": cell.split}
     for name, value in wanted.items():

@@ -33,7 +33,11 @@ class BackboneRecord(Record):
 
 
 class TaskRecord(Record):
-    """A target task as the study saw it."""
+    """A target task as the study saw it.
+
+    Attributes:
+        generated: whether the project made its text itself.
+    """
 
     version: int
     format: FormatName
@@ -43,6 +47,7 @@ class TaskRecord(Record):
     citation: str
     languages: tuple[str, ...]
     fingerprint: str
+    generated: bool
 
 
 class CellRecord(Record):
@@ -119,6 +124,23 @@ def verified(path: Path) -> bytes:
     if hashlib.sha256(content).hexdigest() != expected:
         raise fail(str(path), "differs from what was published; delete its directory and run the study again")
     return content
+
+
+def step_of(directory: Path) -> dict[str, Any]:
+    """The step that a finished directory holds, spelled out.
+
+    Raises:
+        XstiltsError: its ``step.json`` is damaged, or is that of another key than the directory is named after.
+    """
+    path = directory / "step.json"
+    try:
+        content = json.loads(verified(path))
+        key, step = content["key"], dict(content["step"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise fail(str(path), "does not describe a step; delete its directory and run the study again") from error
+    if key != directory.name:
+        raise fail(str(path), "foreign artefact: holds another step than its directory says", key, [directory.name])
+    return step
 
 
 def parse(model: type[M], content: bytes, path: Path) -> M:

@@ -30,13 +30,18 @@ LARGE_BACKBONE_BYTES = 300_000_000  # beyond it one process at a time: each hold
 
 @dataclass(frozen=True)
 class Request:
-    """What the command line asks for."""
+    """What the command line asks for.
+
+    Attributes:
+        reports: where a report gets a directory of its own when ``out`` names none.
+    """
 
     study: str
     mode: Literal["fullft", "adapter", "both"]
     store: Path
-    out: Path
+    reports: Path
     device: str
+    out: Path | None = None
     backbone: str | None = None
     data: Path | None = None
     workers: int | None = None
@@ -64,17 +69,18 @@ def run_study(request: Request, studies: Path, adapter_configs: Path) -> int:
     if request.dry_run:
         _show_plan(console, plan, store)
         return 0
-    store.prepare()
-    write_manifest(whole, store, sources)
     workers = _workers(device, backbone) if request.workers is None else request.workers
     if workers < 1:
         raise fail("--workers", "must be at least 1", str(workers))
+    store.prepare()
+    manifest = write_manifest(whole, store, sources)
     machine = Machine(store, sources, device, workers, live=console.is_terminal and workers == 1)
     outcome = _run(console, plan, whole, machine)
-    page = report.write(store.root, loaded.study.name, request.out, backbone.name)
-    console.print(report.headline(store.root, loaded.study.name, backbone.name), markup=False, highlight=False)
-    console.print(f"report: {page}", markup=False, highlight=False)
-    return _account(console, plan, outcome)
+    code = _account(console, plan, outcome)
+    written = report.write(store.root, loaded.study.name, request.out or request.reports / manifest.stem, backbone.name)
+    console.print(written.headline, markup=False, highlight=False)
+    console.print(f"report: {written.path}", markup=False, highlight=False)
+    return code
 
 
 # -------------------------------------------------------------------------------------------------------- machine
@@ -84,13 +90,16 @@ def _device(asked: str) -> tuple[str, Precision]:
     """Resolve a device name and what ``precision = "auto"`` means there."""
     import torch
 
+    kinds = ("auto", "cpu", "cuda", "cuda:N", "mps")
+    if asked.partition(":")[0] not in ("auto", "cpu", "cuda", "mps"):
+        raise fail("--device", "not a device that trains", asked, kinds)
     name = asked
     if asked == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
     try:
         torch.empty(1, device=name)
     except (RuntimeError, AssertionError) as error:
-        raise fail("--device", f"cannot be used here ({str(error).splitlines()[0]})", asked, ("auto", "cpu")) from error
+        raise fail("--device", f"cannot be used here ({str(error).splitlines()[0]})", asked, kinds) from error
     return name, "bf16" if name.startswith("cuda") and torch.cuda.is_bf16_supported() else "fp32"
 
 

@@ -197,8 +197,8 @@ class Value(BaseModel):
 class Recipe(Value):
     """How one training runs.
 
-    In the key: everything that changes the result by intent. Not in the key: how the same batch is computed
-    (``micro_batch``, ``gradient_checkpointing``, ``threads``).
+    In the key: everything but ``gradient_checkpointing``, which computes the same bits in another order of memory.
+    ``micro_batch`` counts because every forward pass draws its own dropout, ``threads`` because sums round differently.
     """
 
     epochs: int = Field(ge=1)
@@ -221,7 +221,7 @@ class Recipe(Value):
     @classmethod
     def unhashed_fields(cls) -> frozenset[str]:
         """Names of the fields that stay out of the key."""
-        return frozenset({"micro_batch", "gradient_checkpointing", "threads"})
+        return frozenset({"gradient_checkpointing"})
 
 
 class AdapterConfig(Value):
@@ -241,22 +241,31 @@ class Backbone:
     Attributes:
         fingerprint: sha256 over weights, configuration and tokenizer files.
         layers: number of transformer layers.
+        positions: most tokens of a sequence, special ones included.
         name: how the user called it.
         path: directory with ``config.json``, ``model.safetensors`` and the tokenizer.
     """
 
     fingerprint: str
     layers: int
+    positions: int = unhashed()
     name: str = unhashed()
     path: str = unhashed()
 
 
 @dataclass(frozen=True, slots=True)
 class TaskData:
-    """A task as a step refers to it: name, version and the fingerprint of the rows it will read."""
+    """A task as a step refers to it.
+
+    Attributes:
+        version: of the task.
+        metric: name and version of the metric; it decides which weights are best on dev, and what is stored.
+        fingerprint: of the rows the step will read.
+    """
 
     name: str
     version: int
+    metric: str
     fingerprint: str
 
 
@@ -311,7 +320,7 @@ class Predict:
     doc_stride: int
     precision: Literal["fp32", "bf16"]
     layer: int | None = None
-    threads: int = unhashed(1)
+    threads: int = 1
 
 
 Step = Train | Predict

@@ -22,6 +22,7 @@ from xstilts.errors import XstiltsError, fail
 
 State = Literal["done", "partial", "to do"]
 WEIGHTS = "encoder.safetensors"
+SCRATCH = "checkpoint"  # directory in a partial step: kept until the moment of publishing, never published
 
 
 @dataclass(frozen=True)
@@ -64,7 +65,11 @@ class Store:
         return "partial" if self.partial(key).is_dir() else "to do"
 
     def verified(self, key: str) -> Path:
-        """Path of a finished step after comparing every file with the checksums taken when it was published."""
+        """Path of a finished step after comparing every file with the checksums taken when it was published.
+
+        Raises:
+            XstiltsError: a file is missing or differs, or the directory holds another step.
+        """
         directory = self.directory(key)
         try:
             sums = json.loads((directory / "files.json").read_text())
@@ -77,6 +82,9 @@ class Store:
                 raise _damaged(directory, f"{name} is missing")
             if sha256(path) != expected:
                 raise _damaged(directory, f"{name} differs from what was published")
+        found = json.loads((directory / "step.json").read_text(encoding="utf-8")).get("key")
+        if found != key:
+            raise _damaged(directory, f"it holds step {found}")
         return directory
 
     # ------------------------------------------------------------------------------------------------- writing
@@ -86,6 +94,8 @@ class Store:
         with told(self.root):
             for name in ("steps", "partial", "locks", "studies"):
                 (self.root / name).mkdir(parents=True, exist_ok=True)
+            for old in (self.root / "partial").glob("*.old"):
+                self._sweep(old)
 
     @contextlib.contextmanager
     def lock(self, key: str, shared: bool = False) -> Iterator[bool]:
@@ -117,29 +127,41 @@ class Store:
         """Checksum and flush the files of a partial directory, then make it the finished one."""
         source, target = self.partial(key), self.directory(key)
         with told(source):
-            files = sorted(path for path in source.rglob("*") if path.is_file() and path.name != "files.json")
-            sums = {str(path.relative_to(source)): sha256(path) for path in files}
+            for path in source.glob(".*"):
+                path.unlink()  # what a kill left of a file that was being written
+            files = sorted(path for path in source.iterdir() if path.is_file() and path.name != "files.json")
+            sums = {path.name: sha256(path) for path in files}
             write_json(source / "files.json", sums)
             for path in files:
                 _flush(path)
+            shutil.rmtree(source / SCRATCH, ignore_errors=True)
             if target.exists():  # trained again because its weights had been evicted
                 old = self.partial(f"{key}.old")
-                shutil.rmtree(old, ignore_errors=True)
-                target.rename(old)
+                target.rename(old)  # killed here, ``prepare`` puts it back
                 source.rename(target)
                 shutil.rmtree(old)
             else:
                 source.rename(target)
             _flush(target.parent)
 
+    def _sweep(self, old: Path) -> None:
+        """Put back, or delete, what a process that was killed while publishing left aside."""
+        key = old.name.removesuffix(".old")
+        with self.lock(key) as free:
+            if free and old.is_dir():
+                if self.is_done(key):
+                    shutil.rmtree(old)
+                else:
+                    old.rename(self.directory(key))
+
     def evict(self, key: str) -> None:
         """Delete the encoder weights of a finished, locked training and keep everything else."""
         directory = self.directory(key)
         with told(directory):
+            (directory / WEIGHTS).unlink(missing_ok=True)  # first: weights without a checksum must never be read
             sums = json.loads((directory / "files.json").read_text())
             sums.pop(WEIGHTS, None)
             write_json(directory / "files.json", sums)
-            (directory / WEIGHTS).unlink(missing_ok=True)
 
 
 # ---------------------------------------------------------------------------------------------------------- files
@@ -148,9 +170,10 @@ class Store:
 def write_json(path: Path, value: object) -> None:
     """Write JSON so that a reader sees the old file or the new one, never half of it."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_text(json.dumps(value, ensure_ascii=False, indent=1, sort_keys=True) + "\n")
-    _flush(temporary)
-    temporary.replace(path)
+    with told(path):
+        temporary.write_text(json.dumps(value, ensure_ascii=False, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+        _flush(temporary)
+        temporary.replace(path)
 
 
 def sha256(path: Path) -> str:
@@ -169,12 +192,11 @@ def told(where: Path) -> Iterator[None]:
 
 
 def disk_error(error: OSError, where: Path) -> XstiltsError:
-    """The error to raise when the file system refuses: what it refused, and that nothing was lost."""
-    reasons = {errno.ENOSPC: "the disk is full", errno.EDQUOT: "the disk quota is used up", errno.EROFS: "read-only"}
-    reason = reasons.get(error.errno or 0, error.strerror or str(error))
-    return fail(
-        str(error.filename or where), f"cannot write: {reason}; finished steps are untouched, run again to go on"
-    )
+    """The error to raise when the file system refuses: what it refused, and where."""
+    place = str(error.filename or where)
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return fail(place, "the disk is full; finished steps are untouched: make room and run the same command again")
+    return fail(place, f"the file system refuses: {(error.strerror or str(error)).lower()}")
 
 
 def _flush(path: Path) -> None:

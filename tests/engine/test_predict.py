@@ -121,7 +121,7 @@ def test_retrieval_on_a_training_uses_its_encoder_and_not_its_head(bench, toys):
 def prediction_of(bench, model):
     from xstilts.spec import Predict, TaskData
 
-    return Predict(model, TaskData("toy_retrieval", 1, "0"), "test", ("en",), 48, 8, "fp32", 1)
+    return Predict(model, TaskData("toy_retrieval", 1, "m 1", "0"), "test", ("en",), 48, 8, "fp32", 1)
 
 
 def test_a_layer_beyond_the_encoder_is_refused(bench, toys):

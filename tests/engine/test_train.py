@@ -191,7 +191,7 @@ def test_changed_frozen_weights_are_noticed(bench, monkeypatch):
         real(self, evaluation)
 
     monkeypatch.setattr(loop.Loop, "_compare", meddle)
-    with pytest.raises(AssertionError, match="frozen"):
+    with pytest.raises(RuntimeError, match="frozen"):
         bench.train(bench.step("lora"))
 
 
@@ -234,3 +234,18 @@ def test_progress_bar_shows_only_when_asked(bench, capfd):
     bench.train(bench.step("head"))
     assert capfd.readouterr() == ("", "")
     bench.train(bench.step("head", seed=1), progress=True)
+
+
+def test_scores_that_are_no_numbers_are_a_divergence_and_never_a_prediction(bench, toys, monkeypatch):
+    good, bad = bench.step("lora"), bench.step("lora", seed=1)
+    bench.train(good)
+    forward = compose.Model.forward
+
+    def overflow(self, batch):
+        return forward(self, batch) * (1.0 if self.training else torch.nan)
+
+    monkeypatch.setattr(compose.Model, "forward", overflow)
+    found = bench.result(bench.train(bad))
+    assert found["status"] == "diverged" and "dev" in found["reason"] and found["dev_score"] is None
+    with pytest.raises(XstiltsError, match="not finite"):
+        bench.predict(good, toys.examples("classification", 4))

@@ -27,6 +27,7 @@ TARGETS = {  # name → (format, metric, languages, examples per language, examp
 }
 GAIN = {("helpful", "nli"): 0.15, ("helpful", "pairs"): 0.4}
 LOSS = {("adapter", "qa"): -0.15, ("adapter_stilts", "qa"): -0.15}
+NATURAL = frozenset()  # targets whose text was not generated
 INTERMEDIATES = ("helpful", "neutral")
 SYSTEMS = (
     {"name": "full", "label": "full fine-tuning", "mode": "fullft", "adapter": "full", "start": "cold"},
@@ -100,7 +101,7 @@ def predictions(target, rate, seed_parts):
 
 def publish(store, key, step, result, rows=None):
     directory = store.begin(key)
-    write_json(directory / "step.json", {"step": step})
+    write_json(directory / "step.json", {"key": key, "step": step})
     write_json(directory / "result.json", result)
     if rows is not None:
         pq.write_table(pa.Table.from_pylist(rows, SCHEMA), directory / "predictions.parquet")
@@ -138,6 +139,7 @@ def task_record(target):
         "citation": "Somebody et al. 2020",
         "languages": list(languages),
         "fingerprint": digest(target),
+        "generated": target not in NATURAL,
     }
 
 

@@ -1,6 +1,7 @@
 """Outcomes: what is expanded, what a planted effect looks like, and what is flagged rather than hidden."""
 
 import math
+from collections import Counter
 
 import numpy as np
 import pytest
@@ -104,7 +105,7 @@ def test_where_nothing_was_planted_nothing_is_found(outcomes):
     for arm in ("gain, adapter", "gain, full"):
         for target in ("nli", "pos", "qa", "pairs"):
             null = find(outcomes, arm, target, intermediate="neutral")
-            assert null.low < 0 < null.high and null.q > 0.05
+            assert null.low < 0 < null.high and not null.q <= 0.05
 
 
 def test_q_values_are_those_of_the_searched_matrix(outcomes):
@@ -116,6 +117,55 @@ def test_q_values_are_those_of_the_searched_matrix(outcomes):
     assert len(matrix) == 8
     assert [each.q for each in matrix] == pytest.approx(false_discovery_control([each.p for each in matrix]))
     assert all(each.q >= each.p for each in outcomes if not math.isnan(each.q))
+
+
+def test_what_is_not_judged_has_no_q_and_enlarges_no_family(outcomes):
+    short = find(outcomes, "gain, full", "pos", intermediate="neutral")  # one of its runs is missing
+    assert not math.isnan(short.p) and math.isnan(short.q) and not short.is_judged
+    others = [
+        each
+        for each in outcomes
+        if each.comparison == "gain, full" and each.language == "zero-shot" and "targets" not in each.target
+    ]
+    others.remove(short)
+    assert [each.q for each in others] == pytest.approx(false_discovery_control([each.p for each in others]))
+
+
+@pytest.mark.parametrize("seeds", [[1], [1, 2]])
+def test_few_seeds_give_no_q_at_all(store_maker, tmp_path, seeds):
+    for each in load(store_maker, tmp_path, seeds=seeds):
+        assert math.isnan(each.q)
+        assert not each.is_judged or {Flag.SAME_PREDICTIONS, Flag.NO_SEEDS} <= set(each.flags)
+
+
+# ------------------------------------------------------------------------------------------------------ no variance
+
+
+def test_two_systems_that_always_answer_alike_are_not_thereby_equal(store_maker, tmp_path, monkeypatch):
+    """As after a collapse on both sides: constant predictions, different trainings."""
+    constants = store_maker.__globals__
+    form, metric, languages, count, per_cluster, _ = constants["TARGETS"]["nli"]
+    monkeypatch.setitem(constants["TARGETS"], "nli", (form, metric, languages, count, per_cluster, 9.0))
+    outcomes = load(store_maker, tmp_path)
+    alike = find(outcomes, "adapter vs full", "nli")
+    assert (alike.difference, alike.se) == (0.0, 0.0) and alike.candidate_score == pytest.approx(100.0)
+    assert all(math.isnan(value) for value in (alike.low, alike.high, alike.p, alike.q))
+    assert Flag.SAME_PREDICTIONS not in alike.flags
+    assert not math.isnan(find(outcomes, "adapter vs full", "pos").q)
+
+
+def test_equal_scores_of_two_trainings_are_not_called_the_same(store_maker, tmp_path, monkeypatch):
+    """Predictions drawn from the seed alone: both systems answer alike, under different keys."""
+    constants = store_maker.__globals__
+    drawn, made = constants["predictions"], Counter()
+
+    def copied(target, rate, seed_parts):
+        made[target] += 1  # the three seeds of a system follow each other
+        return drawn(target, rate, made[target] % 3)
+
+    monkeypatch.setitem(constants, "predictions", copied)
+    outcome = find(load(store_maker, tmp_path), "adapter vs full", "nli")
+    assert outcome.difference == 0.0 and outcome.low < 0 < outcome.high and outcome.p == 1.0
 
 
 # ----------------------------------------------------------------------------------------------------------- flags
@@ -134,6 +184,20 @@ def test_collapsed_runs_are_counted_and_flagged(outcomes):
     assert Flag.COLLAPSED in find(outcomes, "adapter vs full", "pos").flags
     assert Flag.COLLAPSED in find(outcomes, "adapter vs full", "trained targets").flags
     assert Flag.COLLAPSED not in find(outcomes, "adapter vs full", "nli").flags
+
+
+def test_a_side_of_failed_runs_alone_is_flagged_as_such(store_maker, tmp_path):
+    collapsed = {("adapter", None, "pos", seed) for seed in (1, 2, 3)}
+    outcomes = load(store_maker, tmp_path, collapsed=collapsed)
+    assert Flag.ONLY_FAILED in find(outcomes, "adapter vs full", "pos").flags
+    assert Flag.ONLY_FAILED in find(outcomes, "gain, adapter", "pos", intermediate="neutral").flags
+    assert Flag.ONLY_FAILED not in find(outcomes, "adapter vs full", "trained targets").flags
+    assert Flag.ONLY_FAILED not in find(outcomes, "adapter vs full", "nli").flags
+
+
+def test_few_clusters_are_flagged_also_in_a_mean_over_targets(outcomes):
+    few = {each.target for each in outcomes if Flag.FEW_CLUSTERS in each.flags}
+    assert few == {"qa", "trained targets", "all targets"}  # 24 paragraphs; 60 or more clusters elsewhere
 
 
 def test_a_missing_seed_is_left_out_and_flagged(outcomes):

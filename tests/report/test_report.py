@@ -12,6 +12,8 @@ from xstilts import report
 from xstilts.compare import compare
 from xstilts.errors import XstiltsError
 from xstilts.report.answer import answer
+from xstilts.report.tables import effect_matrix
+from xstilts.report.view import View
 from xstilts.results import load_results
 
 VOID = {"meta", "link", "br", "img", "hr", "input"}
@@ -49,9 +51,9 @@ class Page(html.parser.HTMLParser):
 
 @pytest.fixture(scope="module")
 def out(planted, tmp_path_factory):
-    path = report.write(planted, "planted", tmp_path_factory.mktemp("out") / "deep" / "report")
-    assert path.name == "report.html"
-    return path.parent
+    written = report.write(planted, "planted", tmp_path_factory.mktemp("out") / "deep" / "report")
+    assert written.path.name == "report.html"
+    return written.path.parent
 
 
 @pytest.fixture(scope="module")
@@ -72,7 +74,7 @@ def test_writes_its_files_and_nothing_else(out):
 
 
 def test_the_same_store_gives_the_same_bytes(planted, out, tmp_path):
-    again = report.write(planted, "planted", tmp_path).parent
+    again = report.write(planted, "planted", tmp_path).path.parent
     for name in FILES:
         assert (again / name).read_bytes() == (out / name).read_bytes(), name
 
@@ -150,10 +152,12 @@ def test_the_answer_speaks_first_and_names_what_is_not_there(page):
     text = " ".join(" ".join(page.text).split()).replace("\u00a0", " ")
     assert text.index("Compared.") < text.index("Result.") < text.index("Certainty.") < text.index("What was run")
     assert "Adapter scores 4.4 points lower than full fine-tuning [−7.7, −1.1]" in text
-    assert "2 of 8 pairs of intermediate and target task gain, best supported helpful → nli" in text
+    assert "2 of 8 pairs of intermediate and target task gain and 0 lose; best supported helpful → nli +1" in text
+    assert "helpful → nli, best of 8" in text and "The best of several is flattered by selection." in text
     assert "71 of 72 run" in text and "full_stilts · neutral: pos (seed 3)" in text
     assert "adapter, pos, seed 2: collapsed (constant predictions on dev)" in text
     assert "proves nothing about XLM-R on XTREME" in text
+    assert "all English training data of the task" in text
     assert "40.0 k" in text and "1.2 %" in text and "13.6 MB" in text
 
 
@@ -161,7 +165,8 @@ def test_markdown_has_the_same_answer(out, planted):
     text = (out / "report.md").read_text(encoding="utf-8")
     found = answer(load_results(planted, "planted").manifest, compare(load_results(planted, "planted")))
     for finding in found.findings:
-        assert finding.figure in text
+        assert finding.effects
+        assert finding.figures.replace("\u00a0", " ") in text
     tables = [line for line in text.splitlines() if line.startswith("|")]
     assert all(line.endswith("|") for line in tables)
     blocks = re.findall(r"(?:^\|.*\n)+", text, flags=re.MULTILINE)
@@ -175,7 +180,7 @@ def test_text_from_data_is_escaped(store_maker, tmp_path, monkeypatch):
     comparisons = [{**constants["COMPARISONS"][0], "name": EVIL}]
     monkeypatch.setitem(constants, "TARGETS", {EVIL: constants["TARGETS"]["nli"]})
     changes = {"system": systems, "comparison": comparisons, "targets": [EVIL], "title": EVIL, "note": EVIL}
-    out = report.write(store_maker(tmp_path / "store", **changes), "planted", tmp_path / "out").parent
+    out = report.write(store_maker(tmp_path / "store", **changes), "planted", tmp_path / "out").path.parent
     text = (out / "report.html").read_text(encoding="utf-8")
     page = Page(text)
     assert not page.named("script") and not page.problems
@@ -197,12 +202,31 @@ def test_one_seed_never_gets_a_verdict(store_maker, tmp_path):
     assert {finding.verdict for finding in found.findings} == {"not judged"}
     assert "speaks of these models alone" in found.certainty
     assert "very models" in found.findings[0].text
+    assert all("]†" in finding.figures for finding in found.findings)
 
 
 def test_two_seeds_are_shown_and_not_judged(store_maker, tmp_path):
     found = findings(store_maker, tmp_path, seeds=[1, 2])
     assert found.findings[0].verdict == "not judged"
-    assert found.findings[0].range.startswith("[")
+    assert {finding.verdict for finding in found.findings} == {"not judged"}
+    assert all("]" in finding.figures and not finding.tone for finding in found.findings)
+
+
+@pytest.mark.parametrize("seeds", [[1], [1, 2]])
+def test_few_seeds_give_no_stars_no_colours_and_no_filled_marks_anywhere(store_maker, tmp_path, seeds):
+    results = load_results(store_maker(tmp_path / "store", seeds=seeds), "planted")
+    view = View(results.manifest, compare(results))
+    for comparison in results.manifest.study.comparison[1:]:  # the first has no intermediate task
+        cells = [cell for row in effect_matrix(view, comparison).rows for cell in row.cells]
+        assert {cell.tone for cell in cells} <= {"none", "void"}
+        assert not any("*" in cell.text for cell in cells)
+    text = report.write(tmp_path / "store", "planted", tmp_path / "out").path.read_text(encoding="utf-8")
+    page = Page(text)
+    assert len(page.named("svg")) == 4
+    figures = "".join(re.findall(r"<svg.*?</svg>", text, flags=re.DOTALL))
+    assert "var(--up)" not in figures and "var(--down)" not in figures
+    assert "not judged" in text and not re.search(r"\d, (higher|lower|no difference)", text)
+    assert ("†" in text) == (seeds == [1])
 
 
 def test_a_null_result_is_not_called_equality(store_maker, tmp_path, monkeypatch):
@@ -219,7 +243,7 @@ def test_a_study_that_did_not_run_says_so(store_maker, tmp_path):
     changes = {"system": store_maker.__globals__["SYSTEMS"][::2], "seeds": [1], "intermediates": []}
     changes["comparison"] = store_maker.__globals__["COMPARISONS"][:1]
     store = store_maker(tmp_path / "store", skip=every, **changes)
-    path = report.write(store, "planted", tmp_path / "out")
+    path = report.write(store, "planted", tmp_path / "out").path
     text = " ".join(Page(path.read_text(encoding="utf-8")).text)
     assert "0 of 8 run" in text and "missing from the store" in text
 
@@ -227,12 +251,45 @@ def test_a_study_that_did_not_run_says_so(store_maker, tmp_path):
 def test_gains_are_told_even_if_a_mean_over_targets_cannot_be_formed(store_maker, tmp_path):
     skip = {("adapter", None, "qa", seed) for seed in (1, 2, 3)}
     first, _, gain, _ = findings(store_maker, tmp_path, skip=skip).findings
-    assert (first.verdict, first.figure) == ("not run", "")
+    assert (first.verdict, first.figures) == ("not run", "–")
     assert gain.verdict == "gain" and "of 6 pairs" in gain.sentence
 
 
-def test_no_caveat_for_a_real_backbone(store_maker, tmp_path):
-    assert findings(store_maker, tmp_path, backbone="xlm-roberta-base").caveat == ""
+@pytest.mark.parametrize(
+    ("natural", "backbone", "told", "untold"),
+    [
+        ((), "mini", ("all target tasks is generated", "embedded small one", "proves nothing"), ()),
+        (("nli", "pos", "qa", "pairs"), "mini", ("embedded small one",), ("generated", "XTREME")),
+        (("nli", "qa"), "mini", ("The text of pos and pairs is generated", "embedded small one"), ("XTREME",)),
+        ((), "xlm-roberta-base", ("all target tasks is generated",), ("small", "XTREME")),
+        (("nli", "pos", "qa", "pairs"), "xlm-roberta-base", (), ("generated", "small", "XTREME")),
+    ],
+)
+def test_caveats(planted, natural, backbone, told, untold):
+    manifest = load_results(planted, "planted").manifest
+    tasks = {name: task.model_copy(update={"generated": name not in natural}) for name, task in manifest.tasks.items()}
+    changes = {"tasks": tasks, "backbone": manifest.backbone.model_copy(update={"name": backbone})}
+    caveat = answer(manifest.model_copy(update=changes), ()).caveat
+    assert all(words in caveat for words in told) and not any(words in caveat for words in untold)
+
+
+def test_only_an_intermediate_task_alone_is_called_a_gain(store_maker, tmp_path):
+    pairs = [("adapter_stilts", "adapter"), ("adapter_stilts", "full"), ("adapter", "adapter_stilts")]
+    named = [{"name": f"{ours} − {theirs}", "candidate": ours, "reference": theirs} for ours, theirs in pairs]
+    own, other, reverse = findings(store_maker, tmp_path, comparison=named).findings
+    assert own.verdict == "gain" and "gain and 0 lose" in own.sentence
+    assert other.verdict == "higher" and "2 of 8 pairs" in other.sentence
+    assert "are higher and" in other.sentence and "gain" not in other.sentence + other.text
+    assert reverse.verdict == "lower" and "0 of 8 pairs of intermediate and target task are higher" in reverse.sentence
+
+
+def test_a_side_of_failed_runs_is_told_beside_its_numbers(store_maker, tmp_path):
+    collapsed = {("adapter", None, "pos", seed) for seed in (1, 2, 3)} | {("full", None, "nli", 2)}
+    store = store_maker(tmp_path / "store", collapsed=collapsed)
+    page = Page(report.write(store, "planted", tmp_path / "out").path.read_text(encoding="utf-8"))
+    text = "".join(page.text)
+    assert re.search(r"\d+\.\dall collapsed", text) and re.search(r"\d+\.\d1 of 3 collapsed", text)
+    assert "pos (all failed)" in page.named("svg")[0]["aria-label"]
 
 
 def test_fixed_intermediates_are_told(store_maker, tmp_path):
@@ -242,14 +299,19 @@ def test_fixed_intermediates_are_told(store_maker, tmp_path):
 # -------------------------------------------------------------------------------------------------------- headline
 
 
-def test_headline_is_plain_text(planted):
-    lines = report.headline(planted, "planted").splitlines()
+def test_headline_has_a_difference_with_its_interval_in_every_row(planted, tmp_path):
+    lines = report.write(planted, "planted", tmp_path).headline.splitlines()
     assert lines[0].startswith("adapter − full fine-tuning") and lines[0].endswith("lower")
+    for line in lines[:4]:
+        assert re.search(r"[+−]\d+\.\d \[−?\d+\.\d,\u00a0−?\d+\.\d\]", line), line
+    assert "neutral …" in lines[1] and lines[1].count("[") == 2  # the smallest and the largest of two
+    assert lines[1].endswith("lower with 1 of 2")  # a run of the other one is missing, so it is not judged
+    assert "helpful → nli, best of 8" in lines[2]
     assert "1 cell of 72 not run" in lines
     assert len(lines) == 6
 
 
 def test_a_directory_that_cannot_be_written_is_one_clear_message(planted, tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(XstiltsError, match="cannot write"):
+    with pytest.raises(XstiltsError, match="not a directory"):
         report.write(planted, "planted", tmp_path / "file" / "report")

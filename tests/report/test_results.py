@@ -198,11 +198,47 @@ def test_a_truncated_file_with_a_fitting_checksum(store):
     assert "not a readable prediction file" in refused(store)
 
 
-def test_a_foreign_artefact(store):
-    source, target = victim(store, target="qa"), victim(store)
+def resign(directory, name, content):
+    """Write a JSON file of a step with a fitting checksum."""
+    write_json(directory / name, content)
+    sums = json.loads((directory / "files.json").read_text())
+    write_json(directory / "files.json", {**sums, name: sha256(directory / name)})
+
+
+def test_a_prediction_in_the_place_of_another(store):
+    source, target = victim(store, seed=1), victim(store)  # the same task, so nothing else would tell
     shutil.rmtree(target)
     shutil.copytree(source, target)
-    assert "foreign artefact: name of its task is not the study's; given 'qa' (allowed: nli)" in refused(store)
+    text = refused(store)
+    assert "foreign artefact: holds another step than its directory says" in text
+    assert f"given '{source.name}' (allowed: {target.name})" in text
+
+
+def test_a_training_in_the_place_of_another(store):
+    trains = load_results(store, "planted").trains
+    source, target = (store / "steps" / key for key in list(trains)[:2])
+    shutil.rmtree(target)
+    shutil.copytree(source, target)
+    assert f"{target / 'step.json'}: foreign artefact" in refused(store)
+
+
+@pytest.mark.parametrize("content", [{"step": {}}, {"key": "x"}, []])
+def test_a_step_that_does_not_say_what_it_is(store, content):
+    resign(victim(store), "step.json", content)
+    assert "does not describe a step" in refused(store)
+
+
+def test_a_step_that_is_no_prediction(store):
+    directory = victim(store)
+    resign(directory, "step.json", {"key": directory.name, "step": {"task": {"name": "nli"}}})
+    assert "does not describe a prediction" in refused(store)
+
+
+def test_a_prediction_of_another_task_than_the_manifest_says(store):
+    path, content = manifest(store)
+    content["tasks"]["nli"]["version"] = 2
+    write_json(path, content)
+    assert "foreign artefact: version of its task is not the study's; given '1' (allowed: 2)" in refused(store)
 
 
 def test_a_training_whose_account_is_incomplete(store):
@@ -210,9 +246,7 @@ def test_a_training_whose_account_is_incomplete(store):
     directory = store / "steps" / next(iter(results.trains))
     account = json.loads((directory / "result.json").read_text())
     del account["stored_bytes"]
-    write_json(directory / "result.json", {**account, "status": "fine"})
-    sums = json.loads((directory / "files.json").read_text())
-    write_json(directory / "files.json", {**sums, "result.json": sha256(directory / "result.json")})
+    resign(directory, "result.json", {**account, "status": "fine"})
     text = refused(store)
     assert "stored_bytes: Field required" in text and "status: Input should be 'ok'" in text
 

@@ -7,10 +7,9 @@ from xstilts.report import words
 from xstilts.report.words import Verdict, verdict
 
 
-def outcome(low, high, flags=()):
-    return Outcome(
-        "c", "a", "b", "system", None, "t", "all", difference=(low + high) / 2, low=low, high=high, flags=flags
-    )
+def outcome(low, high, flags=(), **values):
+    values = {"difference": (low + high) / 2, "low": low, "high": high, "flags": flags, **values}
+    return Outcome("c", "a", "b", "system", None, "t", "all", **values)
 
 
 @pytest.mark.parametrize(
@@ -31,6 +30,32 @@ def test_a_verdict_follows_from_the_interval(low, high, expected):
 def test_some_outcomes_have_no_verdict():
     assert verdict(outcome(math.nan, math.nan, (Flag.NOT_RUN,))) is Verdict.NOT_RUN
     assert verdict(outcome(0.0, 0.0, (Flag.SAME_PREDICTIONS,))) is Verdict.SAME
+
+
+@pytest.mark.parametrize(
+    "values", [{"candidate_seeds": 2, "reference_seeds": 3}, {"candidate_seeds": 2}, {"scope": "artefact"}]
+)
+def test_too_few_seeds_are_not_judged(values):
+    for low, high in ((1.0, 2.0), (-2.0, -1.0), (-1.0, 1.0)):
+        assert verdict(outcome(low, high, **values)) is Verdict.NOT_JUDGED
+        assert words.corrected(outcome(low, high, q=0.001, **values)) is Verdict.NOT_JUDGED
+
+
+def test_no_variance_is_told_from_no_estimate():
+    seen = outcome(math.nan, math.nan, difference=0.0, se=0.0)
+    assert verdict(seen) is Verdict.NO_VARIANCE
+    assert words.effect(seen) == "0.0\u00a0[not\u00a0estimable]"
+
+
+def test_of_several_outcomes_only_q_names_a_side():
+    assert words.corrected(outcome(1.0, 2.0, q=0.05)) is Verdict.HIGHER
+    assert words.corrected(outcome(-2.0, -1.0, q=0.01)) is Verdict.LOWER
+    assert words.corrected(outcome(1.0, 2.0, q=0.051)) is Verdict.NOT_SHOWN
+    assert words.corrected(outcome(0.0, 0.0, (Flag.SAME_PREDICTIONS,))) is Verdict.SAME
+
+
+def test_an_interval_of_the_models_alone_is_marked():
+    assert words.interval(outcome(-1.0, 2.0, scope="artefact")) == "[−1.0,\u00a02.0]†"
 
 
 def test_no_word_claims_equality():

@@ -1,13 +1,6 @@
 """A step's model: backbone, modules below, the step's own module, head.
 
-A trained model is a chain of modules, each the work of one training and stored by that training alone:
-
-    Cold         own
-    Warm(a)      modules below a's own, then own, which begins as a copy of a's
-    Stack(a, b)  modules of a, modules of b, then own; a module that both need lies at its first place only
-
-so any depth of starts can be rebuilt from the trainings it names. Which parameters train is decided here, by name, and
-not left to a library.
+Which parameters train is decided here, by name, and not left to a library. What a model is made of: ``lineage.py``.
 """
 
 from __future__ import annotations
@@ -27,15 +20,15 @@ from xstilts.engine import artifact
 from xstilts.errors import fail
 from xstilts.formats import load_format
 from xstilts.key import key, stable_int
+from xstilts.lineage import lineage
 from xstilts.methods import load_method
-from xstilts.spec import Backbone, Predict, Stack, StartName, Task, Train, Warm, unique
+from xstilts.spec import Backbone, Predict, Stack, StartName, Task, Train, Warm
 
 if TYPE_CHECKING:
     from transformers import XLMRobertaModel
 
 ENCODER_FILE, HEAD_FILE = "encoder.safetensors", "head.safetensors"
 OWN = "target"  # name of the topmost module
-FIRST_POSITION = 2  # XLM-R counts positions from the padding token's id + 1
 
 
 @dataclass(frozen=True)
@@ -106,14 +99,15 @@ def for_training(step: Train, task: Task, runtime: Runtime) -> Trainee:
     _check_start(step)
     method = load_method(step.method.kind)
     encoder = load_encoder(step.backbone)
-    _check_length(encoder, step.recipe.max_length)
+    _check_length(step.backbone, step.recipe.max_length)
     seed("head", step.seed)
     head = load_format(task.format).head(task, encoder.config)
     below = lineage(step)[:-1]
     names = _attach(encoder, below, runtime)
     method.attach(encoder, OWN, _options(step))
     method.activate(encoder, (*names, OWN))
-    seed("module", step.seed)
+    # a module must not begin as a copy of what the one below it began as: replicates share their seed
+    seed(f"module {len(below)}", step.seed)
     method.initialise(encoder, OWN)
     if isinstance(step.start, Warm):
         _load_module(encoder, OWN, step.start.source, runtime)
@@ -130,7 +124,7 @@ def for_prediction(step: Predict, task: Task, runtime: Runtime) -> Model:
     """
     backbone = step.model if isinstance(step.model, Backbone) else step.model.backbone
     encoder = load_encoder(backbone)
-    _check_length(encoder, step.max_length)
+    _check_length(backbone, step.max_length)
     head = load_format(task.format).head(task, encoder.config)
     if isinstance(step.model, Train):
         modules = lineage(step.model)
@@ -142,18 +136,6 @@ def for_prediction(step: Predict, task: Task, runtime: Runtime) -> Model:
     if any(True for _ in head.parameters()):
         _load_head(head, step, runtime)
     return Model(encoder, head).eval().requires_grad_(False)
-
-
-def lineage(step: Train) -> tuple[Train, ...]:
-    """The trainings whose modules make up a trained model, lowest first; the last one is the step itself."""
-    if isinstance(step.start, Warm):
-        return (*lineage(step.start.source)[:-1], step)
-    if isinstance(step.start, Stack):
-        chains = [lineage(source) for source in step.start.sources]
-        kept = unique(key(train) for chain in chains for train in chain)
-        by_key = {key(train): train for chain in chains for train in chain}
-        return (*(by_key[name] for name in kept), step)
-    return (step,)
 
 
 def seed(part: str, number: int) -> None:
@@ -211,7 +193,8 @@ def _freeze(model: Model, module: dict[str, str]) -> Trainee:
     for name, parameter in model.named_parameters():
         parameter.requires_grad_(name in wanted)
     training = {name for name, parameter in model.named_parameters() if parameter.requires_grad}
-    assert training == wanted, f"declared to train but not there: {sorted(wanted - training)}"
+    if training != wanted:
+        raise RuntimeError(f"declared to train but not there: {sorted(wanted - training)}")
     own = {stored: model.encoder.get_parameter(name) for stored, name in module.items()}
     return Trainee(model, own, {name: p for name, p in model.named_parameters() if name not in wanted})
 
@@ -249,7 +232,7 @@ def _sources(step: Train) -> tuple[StartName, tuple[Train, ...]]:
     return ("stack", step.start.sources) if isinstance(step.start, Stack) else ("cold", ())
 
 
-def _check_length(encoder: XLMRobertaModel, max_length: int) -> None:
-    room = encoder.config.max_position_embeddings - FIRST_POSITION
-    if max_length > room:
-        raise fail("recipe: max_length", f"the encoder has positions for {room} tokens", str(max_length))
+def _check_length(backbone: Backbone, max_length: int) -> None:
+    if max_length > backbone.positions:
+        what = f"the encoder has positions for {backbone.positions} tokens"
+        raise fail("recipe: max_length", what, str(max_length))

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
+import gc
 import importlib.metadata
 import platform
 import resource
@@ -26,10 +28,13 @@ def autocast(device: torch.device, precision: Precision) -> contextlib.AbstractC
 
 
 def reset_peak_memory(device: torch.device) -> None:
-    """Start measuring the peak anew."""
+    """Start measuring the peak anew, after giving back what earlier steps of the process only kept."""
+    gc.collect()
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
         return
+    with contextlib.suppress(OSError, AttributeError):  # glibc's: it keeps freed buffers of hundreds of shapes
+        ctypes.CDLL(None).malloc_trim(0)
     with contextlib.suppress(OSError):  # no Linux, or not allowed: the peak is then that of the whole process
         Path("/proc/self/clear_refs").write_text(RESET_PEAK)
 

@@ -25,8 +25,8 @@ from xstilts.engine.record import Progress
 from xstilts.errors import fail
 from xstilts.formats import loss
 from xstilts.spec import Recipe
+from xstilts.store import SCRATCH
 
-CHECKPOINT = "checkpoint"  # in the step's partial directory, until the training is done
 CURVE_LINES = 200  # per training, besides those of evaluations
 SAVING_SHARE = 0.05  # of the time at most that may go into checkpoints
 
@@ -48,7 +48,12 @@ class Machine(Protocol):
 
 
 class Evaluation(NamedTuple):
-    """Score on dev in percent, and whether all predictions were the same although the gold is not."""
+    """What a model does on dev.
+
+    Attributes:
+        score: in percent; NaN where the model's scores were no numbers.
+        constant: all predictions are the same although the gold is not.
+    """
 
     score: float
     constant: bool
@@ -132,7 +137,7 @@ class Loop:
     def run(self) -> Stop:
         """Train to the end, from the checkpoint if there is one; leaves the best weights in the model."""
         self.state.keep_best()
-        self.state.restore(self.place.directory / CHECKPOINT)
+        self.state.restore(self.place.directory / SCRATCH)
         self.earlier = self.progress.seconds
         record.rewind(self.place.directory, self.progress)
         stop = Stop("ok", None)
@@ -166,8 +171,7 @@ class Loop:
         self.progress.examples += len(features)
         self.progress.loss += value
         self.progress.update_seconds += time.perf_counter() - began
-        self._after_step(lr)
-        return Stop("ok", None)
+        return self._after_step(lr)
 
     def _next_batch(self) -> list[Feature]:
         epoch, number = divmod(self.progress.step, self.epoch_steps)
@@ -193,11 +197,13 @@ class Loop:
             total += share.detach()
         return float(total)
 
-    def _after_step(self, lr: float) -> None:
+    def _after_step(self, lr: float) -> Stop:
         """Evaluate, record and save when it is time."""
         step, dev = self.progress.step, None
         if step in self.evaluations:
             evaluation = self.job.evaluate()
+            if math.isnan(evaluation.score):
+                return Stop("diverged", f"scores on dev are not finite at step {step}")
             self._compare(evaluation)
             dev = evaluation.score
         if dev is not None or step % max(1, self.steps // CURVE_LINES) == 0:
@@ -205,6 +211,7 @@ class Loop:
         wait = max(self.place.machine.checkpoint_seconds, self.save_cost / SAVING_SHARE)
         if time.perf_counter() - self.saved >= wait:
             self._save()
+        return Stop("ok", None)
 
     def _compare(self, evaluation: Evaluation) -> None:
         """Keep the weights if they are the best so far; of equal ones the first."""
@@ -219,7 +226,7 @@ class Loop:
     def _save(self) -> None:
         began = time.perf_counter()
         self.progress.seconds = self._seconds()
-        self.state.save(self.place.directory / CHECKPOINT)
+        self.state.save(self.place.directory / SCRATCH)
         self.saved = time.perf_counter()
         self.save_cost = self.saved - began
 
@@ -259,8 +266,11 @@ def _accelerator(device: str) -> Accelerator:
     Raises:
         XstiltsError: the device is not there, or accelerate was configured for several processes.
     """
-    accelerator = Accelerator(cpu=device == "cpu", mixed_precision="no")
-    if accelerator.device.type != torch.device(device).type or accelerator.num_processes != 1:
+    wanted = torch.device(device)
+    if wanted.type == "cuda":
+        torch.cuda.set_device(wanted)  # accelerate takes the current one
+    accelerator = Accelerator(cpu=wanted.type == "cpu", mixed_precision="no")
+    if accelerator.device.type != wanted.type or accelerator.num_processes != 1:
         given = f"{accelerator.device.type} x {accelerator.num_processes}"
         raise fail("--device", f"one training runs in one process on {device}, but accelerate offers", given)
     return accelerator

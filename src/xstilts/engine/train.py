@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import shutil
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -18,7 +17,7 @@ from xstilts.data import subset
 from xstilts.engine import compose, inference
 from xstilts.engine.compose import ENCODER_FILE, HEAD_FILE, Runtime, Trainee
 from xstilts.engine.device import environment, peak_memory, reset_peak_memory
-from xstilts.engine.loop import CHECKPOINT, Evaluation, Job, Loop, Place, Stop
+from xstilts.engine.loop import Evaluation, Job, Loop, Place, Stop
 from xstilts.errors import fail
 from xstilts.formats import Encoded, Text, encode
 from xstilts.key import key, stable_int
@@ -60,11 +59,11 @@ def run(step: Train, task: Task, data: TrainingData, directory: Path, runtime: R
     loop = _loop(step, task, trainee, (train, dev), Place(key(step), directory, runtime, began))
     compose.seed("training", step.seed)
     stop = loop.run()
-    assert weights_digest(trainee.frozen) == frozen, "training changed weights that are declared frozen"
+    if weights_digest(trainee.frozen) != frozen:
+        raise RuntimeError("training changed weights that are declared frozen; nothing was published")
     compose.save(trainee, step, directory)
     result = _result(train, loop, stop) | _sizes(trainee, directory) | {"environment": environment(loop.device)}
     (directory / "result.json").write_text(json.dumps(result, indent=1) + "\n")
-    shutil.rmtree(directory / CHECKPOINT, ignore_errors=True)
 
 
 def _encode(step: Train, task: Task, examples: Sequence[Example], limit: int | None) -> _Part:
@@ -97,7 +96,10 @@ def _loop(step: Train, task: Task, trainee: Trainee, parts: tuple[_Part, _Part],
 
 def _evaluate(recipe: Recipe, task: Task, trainee: Trainee, dev: _Part) -> Evaluation:
     """Score the model as it is on dev."""
-    predictions = inference.predict(trainee.model, task, dev.examples, dev.encoded, recipe.precision)
+    try:
+        predictions = inference.predict(trainee.model, task, dev.examples, dev.encoded, recipe.precision)
+    except inference.NotFiniteError:
+        return Evaluation(math.nan, False)
     metric = load_metric(task.metric)
     score = inference.score(metric, list(inference.statistics(metric, dev.examples, predictions).values()))
     if math.isnan(score):

@@ -60,7 +60,7 @@ class Text:
 
     def ids(self, texts: Sequence[str]) -> list[Ids]:
         """Token ids of each text, without special tokens."""
-        return [np.array(encoding.ids, np.int32) for encoding in self._encodings(texts)]
+        return [_ids(encoding) for encoding in self._encodings(texts)]
 
     def pieces(self, texts: Sequence[str]) -> list[Pieces]:
         """Tokens of each text with the characters they cover."""
@@ -114,6 +114,12 @@ def bad_example(task: Task, example: Example, what: str, given: object = None) -
     return fail(where, what, None if given is None else str(given)[:80], task.labels)
 
 
+def _ids(encoding: Encoding) -> Ids:
+    """Token ids; a special token that is spelt out in a text is text, and unknown if the vocabulary knows no better."""
+    ids = np.array(encoding.ids, np.int32)
+    return np.where(ids <= EOS, UNK, ids).astype(np.int32)
+
+
 def _pieces(text: str, encoding: Encoding, space: int | None) -> Pieces:
     """Mend the tokenizer's offsets, which take in leading white space and drop combining marks after composing them."""
     spans = [list(span) for span in encoding.offsets]
@@ -126,4 +132,4 @@ def _pieces(text: str, encoding: Encoding, space: int | None) -> Pieces:
         if here[0] < here[1]:
             while here[1] < following[0] and not text[here[1]].isspace():
                 here[1] += 1
-    return Pieces(np.array(encoding.ids, np.int32), np.array(spans, np.int32).reshape(-1, 2))
+    return Pieces(_ids(encoding), np.array(spans, np.int32).reshape(-1, 2))

@@ -17,7 +17,7 @@ from xstilts.batches import BOS, EOS, IGNORED, NO_ANCHORS, PAD, Batch, Feature, 
 from xstilts.errors import fail
 from xstilts.formats import Encoded, Format, Scores
 from xstilts.formats._text import Text, bad_example, fields
-from xstilts.spec import Example, Gold, Sentence, Task, unique
+from xstilts.spec import Example, Gold, Sentence, Task
 
 if TYPE_CHECKING:
     from transformers import XLMRobertaConfig
@@ -59,8 +59,10 @@ def decode(
     inputs = fields(task, examples, Sentence)
     vectors = np.concatenate(scores)
     found: dict[int, Gold] = {}
-    for language in unique(example.language for example in examples):
-        rows = [index for index, example in enumerate(examples) if example.language == language]
+    rows_of: dict[str, list[int]] = {}
+    for index, example in enumerate(examples):
+        rows_of.setdefault(example.language, []).append(index)
+    for language, rows in rows_of.items():
         queries = [index for index in rows if inputs[index].role == "query"]
         candidates = [index for index in rows if inputs[index].role == "candidate"]
         if not queries or not candidates:

@@ -61,7 +61,7 @@ def encode(task: Task, examples: Sequence[Example], text: Text) -> Encoded:
     for index, (example, passage) in enumerate(zip(examples, inputs, strict=True)):
         answer = _answer(task, example, passage)
         place = None if answer is None else _tokens(contexts[index], answer)
-        longest = text.max_length // 2
+        longest = (text.max_length - 4) // 2
         question = questions[index][:longest]
         windows = list(_windows(contexts[index], len(question), text))
         held = [_target(window, len(question), place) for window in windows]

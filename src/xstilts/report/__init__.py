@@ -14,15 +14,15 @@ from typing import Any, NamedTuple
 
 import jinja2
 
-from xstilts.compare import Flag, Outcome, compare
-from xstilts.report.answer import answer
+from xstilts.compare import MIN_SEEDS, Flag, Outcome, compare
+from xstilts.report.answer import Answer, answer
 from xstilts.report.card import card, costs
 from xstilts.report.figures import Line, forest
 from xstilts.report.files import comparisons_csv, comparisons_json, scores_csv
 from xstilts.report.scores import board, scores
 from xstilts.report.tables import by_language, effect_matrix, outcome_table, overview
 from xstilts.report.view import View
-from xstilts.report.words import effect, plural, verdict
+from xstilts.report.words import MODELS_ONLY, effect, plural, verdict
 from xstilts.results import Results, load_results
 from xstilts.spec import Comparison
 from xstilts.store import told
@@ -34,13 +34,31 @@ METHOD = (
     "in question (over languages, then over targets), and give the variance that the choice of examples brings in; the "
     "scatter of the scores over seeds gives the variance that training brings in; their interaction, contained in "
     "both, is subtracted once. The interval is a t interval with Satterthwaite’s degrees of freedom (two-way cluster "
-    "variance: Cameron, Gelbach & Miller 2011). q-values correct for the number of outcomes in one matrix (Benjamini & "
-    "Hochberg 1995)."
+    "variance: Cameron, Gelbach & Miller 2011); tests that share no cluster enter it with degrees of freedom of their "
+    "own, so that a small one does not borrow those of a large one. q-values correct for the number of outcomes in one "
+    f"matrix (Benjamini & Hochberg 1995). With fewer than {MIN_SEEDS} seeds there is neither a verdict nor a q."
+)
+MODELS_NOTE = f"{MODELS_ONLY}: counts examples only and speaks of these very models, because a side has one seed."
+BASELINES_NOTE = (
+    "what a trivial rule scores on the same test sets. Its rule comes from all English training data of the task, also "
+    "where the systems trained on a part of it (train_examples)."
 )
 
 
-def write(store: Path, study: str, out: Path, backbone: str | None = None) -> Path:
-    """Write the report of a study and return the path of ``report.html``.
+class Written(NamedTuple):
+    """A report on disk.
+
+    Attributes:
+        path: its ``report.html``.
+        headline: the findings as a few lines of plain text.
+    """
+
+    path: Path
+    headline: str
+
+
+def write(store: Path, study: str, out: Path, backbone: str | None = None) -> Written:
+    """Write the report of a study.
 
     Args:
         store: root of the store.
@@ -54,7 +72,8 @@ def write(store: Path, study: str, out: Path, backbone: str | None = None) -> Pa
     results = load_results(store, study, backbone)
     outcomes = compare(results)
     rows = scores(results)
-    page = _page(results, outcomes, rows)
+    found = answer(results.manifest, outcomes)
+    page = _page(results, outcomes, rows) | {"answer": found}
     content = {
         "report.html": _render("report.html.j2", page),
         "report.md": re.sub(r"\n{3,}", "\n\n", _render("report.md.j2", page)),
@@ -66,20 +85,14 @@ def write(store: Path, study: str, out: Path, backbone: str | None = None) -> Pa
         out.mkdir(parents=True, exist_ok=True)
         for name, text in content.items():
             (out / name).write_text(text, encoding="utf-8", newline="\n")
-    return out / "report.html"
+    return Written(out / "report.html", _headline(results, found))
 
 
-def headline(store: Path, study: str, backbone: str | None = None) -> str:
-    """The findings of a study as a few lines of plain text.
-
-    Raises:
-        XstiltsError: as for :func:`write`.
-    """
-    results = load_results(store, study, backbone)
-    found = answer(results.manifest, compare(results))
-    rows = [(finding.title, f"{finding.figure} {finding.range}".strip(), finding.verdict) for finding in found.findings]
+def _headline(results: Results, found: Answer) -> str:
+    """A line for each finding: what was compared, differences with their intervals, the verdict."""
+    rows = [(finding.title, finding.figures, finding.verdict) for finding in found.findings]
     widths = [max((len(row[column]) for row in rows), default=0) for column in range(2)]
-    lines = [f"{title:<{widths[0]}}  {figure:>{widths[1]}}  {word}" for title, figure, word in rows]
+    lines = [f"{title:<{widths[0]}}  {figures:<{widths[1]}}  {word}" for title, figures, word in rows]
     missing = f"{plural(len(results.missing), 'cell')} of {len(results.manifest.cells)} not run"
     return "\n".join([*lines, *([missing] if results.missing else []), *([found.caveat] if found.caveat else [])])
 
@@ -104,7 +117,6 @@ def _page(results: Results, outcomes: tuple[Outcome, ...], rows: list[Any]) -> d
     with_intermediates = [each for each in manifest.study.comparison if any(o.intermediate for o in view.of(each))]
     return {
         "manifest": manifest,
-        "answer": answer(manifest, outcomes),
         "card": card(results),
         "forests": tuple(_forests(view)),
         "matrices": [effect_matrix(view, each) for each in with_intermediates],
@@ -115,6 +127,8 @@ def _page(results: Results, outcomes: tuple[Outcome, ...], rows: list[Any]) -> d
         "costs": costs(results),
         "outcomes": [outcome_table(view, each) for each in manifest.study.comparison],
         "languages_note": view.languages(),
+        "models_only": MODELS_NOTE if any(each.scope == "artefact" for each in outcomes) else "",
+        "baselines_note": BASELINES_NOTE,
         "method": METHOD,
     }
 
@@ -134,12 +148,17 @@ def _lines(view: View, comparison: Comparison) -> list[Line]:
     """Rows of a comparison's figure: its targets; with intermediate tasks, the mean over targets for each of them."""
     means = [outcome for suite in view.suites for outcome in view.of(comparison, suite)]
     if any(outcome.intermediate for outcome in means):
-        return [Line(str(each.intermediate), each, strong=True) for each in view.of(comparison)]
+        return [Line(_named(str(each.intermediate), each), each, strong=True) for each in view.of(comparison)]
     targets = [each for target in view.manifest.study.targets for each in view.of(comparison, target)]
     return [
-        *(Line(each.target, each) for each in targets),
-        *(Line(f"mean of {each.target}", each, True) for each in means),
+        *(Line(_named(each.target, each), each) for each in targets),
+        *(Line(_named(f"mean of {each.target}", each), each, True) for each in means),
     ]
+
+
+def _named(label: str, outcome: Outcome) -> str:
+    """A row's label; that a whole side failed must stand beside the number."""
+    return f"{label} (all failed)" if Flag.ONLY_FAILED in outcome.flags else label
 
 
 def _caption(view: View, comparison: Comparison) -> str:
@@ -148,11 +167,12 @@ def _caption(view: View, comparison: Comparison) -> str:
     text = f"{comparison.name}: {plural(seeds[-1], 'seed')}" if seeds else comparison.name
     if len(seeds) > 1:
         text = f"{comparison.name}: {seeds[0]} to {plural(seeds[-1], 'seed')}"
+    marks = [f"{text} a side, {comparison.seeds}"]
     if any(each.was_run and each.scope == "artefact" for each in outcomes):
-        text += ", speaking of these models alone,"
+        marks.append(f"{MODELS_ONLY} these models alone")
     # The design card says of the whole study that contamination is not checked.
     flags = dict.fromkeys(flag for each in outcomes for flag in each.flags if flag is not Flag.CONTAMINATION_UNKNOWN)
-    return "; ".join([f"{text} a side, {comparison.seeds}", *flags]) + "."
+    return "; ".join([*marks, *flags]) + "."
 
 
 def _render(name: str, page: dict[str, Any]) -> str:

@@ -57,7 +57,7 @@ def forest(lines: Sequence[Line], name: str, alt: str) -> str:
     """Draw differences with their intervals; return an ``<svg>`` element.
 
     Args:
-        lines: rows from top to bottom, at least one with an interval.
+        lines: rows from top to bottom, at least one with a difference.
         name: prefix of the element ids, unique on the page.
         alt: what a reader who does not see the figure is told.
     """
@@ -79,12 +79,12 @@ def _draw(axes: Axes, row: int, line: Line, weight: str) -> None:
     outcome, shown = line.outcome, verdict(line.outcome)
     to_axes = axes.get_yaxis_transform()
     axes.text(-0.02, row, line.label, ha="right", va="center", color=INK, weight=weight, transform=to_axes)
-    if math.isnan(outcome.low):
+    if math.isnan(outcome.difference):
         axes.text(1.02, row, shown, va="center", color=MUTED, transform=to_axes)
         return
     colour = COLOURS.get(shown, MUTED)
     axes.plot([outcome.low, outcome.high], [row, row], color=colour, linewidth=2.4 if line.strong else 1.6)
-    # Shape as well as colour tells whether the interval holds 0: filled if it does not, hollow if it does.
+    # Shape as well as colour tells whether a side of 0 is named: filled if it is, hollow if not.
     face = colour if shown in COLOURS else CARD
     axes.plot([outcome.difference], [row], marker="D" if line.strong else "o", ms=6, mfc=face, mec=colour, mew=1.5)
     text = shown if shown is Verdict.SAME else effect(outcome)

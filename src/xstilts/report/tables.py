@@ -6,6 +6,7 @@ A cell carries its text, a tone and a strength, so that HTML can colour it and M
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Literal, NamedTuple
 
@@ -16,6 +17,7 @@ from xstilts.report.view import View
 from xstilts.report.words import (
     ABSENT,
     Verdict,
+    corrected,
     effect,
     interval,
     plural,
@@ -101,13 +103,11 @@ def effect_matrix(view: View, comparison: Comparison) -> Table:
 
 
 def _effect_cell(outcome: Outcome, scale: float) -> Cell:
-    shown = verdict(outcome)
     if math.isnan(outcome.difference):
-        return Cell(ABSENT, "void", 0, shown)
+        return Cell(ABSENT, "void", 0, verdict(outcome))
     strength = round(100 * abs(outcome.difference) / scale)
-    tone: Tone = "none"
-    if outcome.q <= 0.05 and shown in (Verdict.HIGHER, Verdict.LOWER):
-        tone = "up" if shown is Verdict.HIGHER else "down"
+    tones: dict[Verdict, Tone] = {Verdict.HIGHER: "up", Verdict.LOWER: "down"}
+    tone = tones.get(corrected(outcome), "none")
     text = signed(outcome.difference) + stars(outcome.q)
     return Cell(text, tone, strength, describe(outcome), interval(outcome))
 
@@ -199,7 +199,16 @@ def _score_cell(results: Results, board: Board, entry: Entry, languages: Sequenc
     note = f"{ratio}, mean over {plural(len(languages), 'language')} and {plural(board.seeds[entry], 'seed')}"
     if not math.isnan(english):
         note += f"; English {points(english)}"
-    return Cell(points(board.mean(entry, ratio, languages)), note=note)
+    return Cell(points(board.mean(entry, ratio, languages)), note=note, detail=_failed(results, entry))
+
+
+def _failed(results: Results, entry: Entry) -> str:
+    """How many of an entry's runs collapsed or diverged, to stand beside its score; empty if none did."""
+    cells = results.cells[entry].values()
+    trains = [results.trains.get(cell.train or "") for cell in cells]
+    found = Counter(train.status for train in trains if train is not None and train.status != "ok")
+    total = len(cells)
+    return ", ".join(f"{'all' if count == total else f'{count} of {total}'} {word}" for word, count in found.items())
 
 
 def by_language(results: Results, board: Board, target: str) -> Table:
@@ -222,7 +231,8 @@ def by_language(results: Results, board: Board, target: str) -> Table:
         means = board.means[entry, ratios[0]]
         others = (Cell(points(board.mean(entry, ratio, foreign))) for ratio in ratios[1:])
         cells = (_language_cell(means[code], floor[code]) for code in task.languages)
-        rows.append(Row(label(results, system, intermediate), (Cell(points(macro(means, foreign))), *cells, *others)))
+        first = Cell(points(macro(means, foreign)), detail=_failed(results, entry))
+        rows.append(Row(label(results, system, intermediate), (first, *cells, *others)))
     columns = ("zero-shot", *task.languages, *(f"{ratio}, zero-shot" for ratio in ratios[1:]))
     unit = f"{ratios[0]}; {task.format}; cluster = {task.cluster}"
     return Table(target, columns, tuple(rows), unit)

@@ -54,6 +54,13 @@ class View:
         """What a comparison subtracts from what."""
         return f"{self.label(comparison.candidate)} − {self.label(comparison.reference)}"
 
+    def is_gain(self, comparison: Comparison) -> bool:
+        """Whether the systems differ in nothing but that the candidate has an intermediate task."""
+        systems = {system.name: system for system in self.manifest.study.system}
+        ours, theirs = systems[comparison.candidate], systems[comparison.reference]
+        alike = (ours.adapter, ours.mode) == (theirs.adapter, theirs.mode)
+        return alike and ours.start != "cold" and theirs.start == "cold"
+
     def label(self, system: str) -> str:
         """How the study calls a system."""
         return next(each.label for each in self.manifest.study.system if each.name == system)

@@ -1,4 +1,4 @@
-"""Numbers and verdicts in words. A verdict follows from an interval and nothing else."""
+"""Numbers and verdicts in words. A verdict follows from an interval, if there were seeds enough to trust one."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from xstilts.compare import Flag, Outcome
 
 ABSENT = "–"
 NO_BREAK = "\u00a0"
+MODELS_ONLY = "†"  # marks an interval that speaks of the very models
+SIGNIFICANT = 0.05  # of q
 
 
 class Verdict(StrEnum):
@@ -18,7 +20,9 @@ class Verdict(StrEnum):
     HIGHER = "higher"
     LOWER = "lower"
     NOT_SHOWN = "no difference shown"
+    NOT_JUDGED = "not judged"
     SAME = "same predictions"
+    NO_VARIANCE = "no variance to judge by"
     UNKNOWN = "not estimable"
     NOT_RUN = "not run"
 
@@ -30,10 +34,19 @@ def verdict(outcome: Outcome) -> Verdict:
     if Flag.SAME_PREDICTIONS in outcome.flags:
         return Verdict.SAME
     if math.isnan(outcome.low):
-        return Verdict.UNKNOWN
+        return Verdict.NO_VARIANCE if outcome.se == 0 else Verdict.UNKNOWN
+    if not outcome.is_judged:
+        return Verdict.NOT_JUDGED
     if outcome.low > 0:
         return Verdict.HIGHER
     return Verdict.LOWER if outcome.high < 0 else Verdict.NOT_SHOWN
+
+
+def corrected(outcome: Outcome) -> Verdict:
+    """The verdict on one outcome of many that were looked at: a side of zero is named only if q allows it."""
+    word = verdict(outcome)
+    sided = word in (Verdict.HIGHER, Verdict.LOWER)
+    return Verdict.NOT_SHOWN if sided and not outcome.q <= SIGNIFICANT else word
 
 
 def points(value: float) -> str:
@@ -51,9 +64,12 @@ def signed(value: float) -> str:
 
 def interval(outcome: Outcome) -> str:
     """The 95 % interval, or that there is none."""
-    if math.isnan(outcome.low):
+    if math.isnan(outcome.difference):
         return ABSENT
-    return f"[{signed(outcome.low)},{NO_BREAK}{signed(outcome.high)}]".replace("+", "")
+    if math.isnan(outcome.low):
+        return f"[{Verdict.UNKNOWN}]".replace(" ", NO_BREAK)
+    mark = MODELS_ONLY if outcome.scope == "artefact" else ""
+    return f"[{signed(outcome.low)},{NO_BREAK}{signed(outcome.high)}]".replace("+", "") + mark
 
 
 def effect(outcome: Outcome) -> str:

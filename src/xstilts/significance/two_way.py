@@ -2,14 +2,15 @@
 
 A score is a ratio of sums, so its influence values are known in closed form: with ``r = Σnum / Σden`` an example moves
 the score by ``(num_i − r·den_i) / Σden``. Influence values are summed inside clusters (examples that share text or a
-translation source are not independent), weighted and added over the cells of an estimand. With ``C`` clusters, ``S``
-seeds, scores ``θ`` and ``U = C · influence``:
+translation source are not independent), weighted and added over the cells of an estimand. Cells that share a cluster,
+directly or over others, are one block ``b``; blocks are independent strata, and one of few clusters must not borrow the
+degrees of freedom of a large one. With ``C_b`` clusters, ``S`` seeds, scores ``θ`` and ``U = C_b · influence``:
 
-    V_ex   = var_c(mean_s U₁ − mean_s U₀) / C          examples
-    V_seed = var_s(θ₁)/S₁ + var_s(θ₀)/S₀               seeds (paired: var_s(θ₁ − θ₀)/S)
-    V_int  = Σ_m MS_residual(m) / (S_m · C)            in both of the above, so subtracted once
+    V_ex   = Σ_b V_b,  V_b = var_c(mean_s U₁ − mean_s U₀) / C_b      examples
+    V_seed = var_s(θ₁)/S₁ + var_s(θ₀)/S₀                             seeds (paired: var_s(θ₁ − θ₀)/S)
+    V_int  = Σ_m Σ_b MS_residual(m, b) / (S_m · C_b)                 in both of the above, so subtracted once
     V      = max(V_ex + V_seed − V_int, V_ex, V_seed)
-    df     = V² / (V_ex²/(C−1) + Σ_m V_seed(m)²/(S_m−1))
+    df     = V² / (Σ_b V_b²/(C_b−1) + Σ_m V_seed(m)²/(S_m−1))
 
 and the interval is ``difference ± t_df · √V``. This is the two-way cluster variance of Cameron, Gelbach & Miller (2011,
 JBES 29:238, §2.2) with Satterthwaite's (1946) degrees of freedom, and equals the REML fit of a model with crossed
@@ -49,12 +50,14 @@ class Linear(NamedTuple):
         scores: in percent ``(seeds,)``.
         clusters: distinct cluster codes, ascending ``(clusters,)``.
         influence: influence of each cluster on the score, in points ``(seeds, clusters)``; a row sums to zero.
+        blocks: number of each cluster's block, from 0 ``(clusters,)``; see the module.
         deterministic: nothing was trained, so a single row is all there is and seeds have no variance.
     """
 
     scores: Floats
     clusters: Integers
     influence: Floats
+    blocks: Integers
     deterministic: bool = False
 
 
@@ -67,7 +70,7 @@ class Interval(NamedTuple):
         high: upper end of the interval.
         p: two-sided p-value of "no difference".
         df: Satterthwaite degrees of freedom.
-        se: standard error, ``√V``.
+        se: standard error, ``√V``; 0 where no variance at all was seen, and then there is no interval.
         se_examples: ``√V_ex``, the standard error if the seeds were fixed.
         se_seeds: ``√V_seed``, the standard error if the examples were fixed; NaN where it cannot be estimated.
         scope: ``procedure`` speaks of the way of training; ``artefact`` only of the very models compared, because one
@@ -102,7 +105,7 @@ def linearise(numerator: Floats, denominator: Floats, clusters: Integers, determ
         ratio = numerator.sum(axis=1, keepdims=True) / total
         moves = 100.0 * (numerator - ratio * denominator) / total
     influence = np.array([np.bincount(where, weights=row, minlength=len(codes)) for row in moves])
-    return Linear(100.0 * ratio[:, 0], codes, influence, deterministic)
+    return Linear(100.0 * ratio[:, 0], codes, influence, np.zeros(len(codes), np.int64), deterministic)
 
 
 def combine(parts: Sequence[Linear], weights: Sequence[float]) -> Linear:
@@ -120,7 +123,19 @@ def combine(parts: Sequence[Linear], weights: Sequence[float]) -> Linear:
     for part, weight in zip(parts, weights, strict=True):
         scores += weight * part.scores
         influence[:, np.searchsorted(codes, part.clusters)] += weight * part.influence
-    return Linear(scores, codes, influence, deterministic=not random)
+    return Linear(scores, codes, influence, _blocks(parts, codes), deterministic=not random)
+
+
+def _blocks(cells: Sequence[Linear], codes: Integers) -> Integers:
+    """Number of the block of each of ``codes``: a cell's clusters are one block, and cells that share one are too."""
+    found = np.full(len(codes), -1)
+    for number, cell in enumerate(cells):
+        where = np.searchsorted(codes, cell.clusters)
+        first, *others = [*(each for each in np.unique(found[where]) if each >= 0), number]
+        for other in others:
+            found[found == other] = first
+        found[where] = first
+    return np.unique(found, return_inverse=True)[1]
 
 
 def two_way(candidate: Linear, reference: Linear, paired: bool = False) -> Interval:
@@ -132,8 +147,9 @@ def two_way(candidate: Linear, reference: Linear, paired: bool = False) -> Inter
         paired: whether replicate s of both shares a random object, not merely an integer called seed.
 
     Returns:
-        The interval. Where both systems agree on every example it is ``[0, 0]`` with ``p = 1``; where nothing was
-        scored, or the data hold no variance although the scores differ (one cluster; all right against all wrong), NaN.
+        The interval; NaN where nothing was scored, where a block is one cluster, and where the data show no variance at
+        all (two systems that answer alike always, or one all right against one all wrong): no variance seen is not
+        certainty.
 
     Raises:
         XstiltsError: the systems were not scored on the same clusters, or are paired without as many seeds each.
@@ -141,22 +157,19 @@ def two_way(candidate: Linear, reference: Linear, paired: bool = False) -> Inter
     if not np.array_equal(candidate.clusters, reference.clusters):
         raise fail("comparison", "the two systems were not scored on the same examples")
     arms = [_arm(_differences(candidate, reference))] if paired else [_arm(candidate), _arm(reference)]
-    count = len(candidate.clusters)
     difference = float(candidate.scores.mean() - reference.scores.mean())
     spread = candidate.influence.mean(axis=0) - reference.influence.mean(axis=0)
-    examples = count / (count - 1) * float(spread @ spread) if count > 1 else math.nan
+    parts = _variances(spread**2, candidate.blocks)
+    variance = examples = float(parts.sum())
     scope: Scope = "procedure" if all(arm.df for arm in arms) else "artefact"
     seeds = sum(arm.seeds for arm in arms) if scope == "procedure" else math.nan
-    sources = [(examples, count - 1.0)]
-    variance = examples
+    sources = list(zip(parts.tolist(), (np.bincount(candidate.blocks) - 1.0).tolist(), strict=True))
     if scope == "procedure":
         sources += [(arm.seeds, arm.df) for arm in arms]
         both = examples + seeds - sum(arm.interaction for arm in arms)
         variance = float(np.max([both, examples, seeds]))
-    if _agree(candidate, reference):
-        variance = 0.0
     bounds = _bounds(difference, variance, sources)
-    return Interval(difference, *bounds, math.sqrt(examples), math.sqrt(seeds), scope, count)
+    return Interval(difference, *bounds, math.sqrt(examples), math.sqrt(seeds), scope, len(candidate.clusters))
 
 
 class _Arm(NamedTuple):
@@ -174,14 +187,22 @@ class _Arm(NamedTuple):
 
 
 def _arm(system: Linear) -> _Arm:
-    count, clusters = system.influence.shape
     if system.deterministic:
         return _Arm(0.0, 0.0, math.inf)
-    if count == 1 or clusters == 1:
-        return _Arm(math.nan, math.nan, count - 1.0)
+    count = len(system.scores)
+    if count == 1:
+        return _Arm(math.nan, math.nan, 0.0)
     residual = system.influence - system.influence.mean(axis=0)
-    interaction = clusters * float(np.sum(residual**2)) / ((count - 1) * (clusters - 1) * count)
+    interaction = float(_variances(np.sum(residual**2, axis=0), system.blocks).sum()) / ((count - 1) * count)
     return _Arm(float(system.scores.var(ddof=1)) / count, interaction, count - 1.0)
+
+
+def _variances(squares: Floats, blocks: Integers) -> Floats:
+    """Sum of each block's squares × C/(C−1) ``(blocks,)``; NaN for a block of one cluster."""
+    sizes = np.bincount(blocks).astype(float)
+    scales = np.divide(sizes, sizes - 1, out=np.full(len(sizes), np.nan), where=sizes > 1)
+    variances: Floats = scales * np.bincount(blocks, weights=squares)
+    return variances
 
 
 def _differences(candidate: Linear, reference: Linear) -> Linear:
@@ -190,12 +211,8 @@ def _differences(candidate: Linear, reference: Linear) -> Linear:
     if not (candidate.deterministic or reference.deterministic) and len(candidate.scores) != len(reference.scores):
         raise fail("comparison", "paired seeds need as many seeds on both sides")
     scores = candidate.scores - reference.scores
-    return Linear(scores, candidate.clusters, candidate.influence - reference.influence, deterministic)
-
-
-def _agree(candidate: Linear, reference: Linear) -> bool:
-    same_scores = np.array_equal(candidate.scores, reference.scores)
-    return same_scores and np.array_equal(candidate.influence, reference.influence)
+    influence = candidate.influence - reference.influence
+    return Linear(scores, candidate.clusters, influence, candidate.blocks, deterministic)
 
 
 class _Bounds(NamedTuple):
@@ -209,12 +226,8 @@ class _Bounds(NamedTuple):
 def _bounds(difference: float, variance: float, sources: list[tuple[float, float]]) -> _Bounds:
     """The t interval; ``sources`` are (variance, degrees of freedom), which Satterthwaite's formula weighs."""
     error = math.sqrt(variance)
-    if error < NOISE:
-        if abs(difference) < NOISE:
-            return _Bounds(0.0, 0.0, 1.0, math.nan, 0.0)
-        error = math.nan
-    if math.isnan(error):
-        return _Bounds(math.nan, math.nan, math.nan, math.nan, math.nan)
+    if math.isnan(error) or error < NOISE:
+        return _Bounds(math.nan, math.nan, math.nan, math.nan, math.nan if math.isnan(error) else 0.0)
     df = variance**2 / sum(part**2 / df for part, df in sources)
     reach = error * float(stdtrit(df, (1 + LEVEL) / 2))
     p = 2 * float(stdtr(df, -abs(difference) / error))
