@@ -117,7 +117,12 @@ def test_two_processes_and_a_kill_give_the_same_bits(finished, study, tmp_path):
 
 def test_an_interrupt_keeps_what_is_done(study, tmp_path):
     process = subprocess.Popen(
-        command(study, tmp_path / "store"), cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+        command(study, tmp_path / "store"),
+        cwd=ROOT,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a background shell ignores it
     )
     while not list(tmp_path.glob("store/steps/*")) and process.poll() is None:
         time.sleep(0.02)
