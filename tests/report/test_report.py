@@ -153,7 +153,7 @@ def test_the_answer_speaks_first_and_names_what_is_not_there(page):
     assert text.index("Compared.") < text.index("Result.") < text.index("Certainty.") < text.index("What was run")
     assert "Adapter scores 4.4 points lower than full fine-tuning [−7.7, −1.1]" in text
     assert "2 of 8 pairs of intermediate and target task gain and 0 lose; best supported helpful → nli +1" in text
-    assert "helpful → nli, best of 8" in text and "The best of several is flattered by selection." in text
+    assert "helpful → nli, strongest of 8" in text and "The strongest of several are flattered by selection." in text
     assert "71 of 72 run" in text and "full_stilts · neutral: pos (seed 3)" in text
     assert "adapter, pos, seed 2: collapsed (constant predictions on dev)" in text
     assert "proves nothing about XLM-R on XTREME" in text
@@ -306,7 +306,7 @@ def test_headline_has_a_difference_with_its_interval_in_every_row(planted, tmp_p
         assert re.search(r"[+−]\d+\.\d \[−?\d+\.\d,\u00a0−?\d+\.\d\]", line), line
     assert "neutral …" in lines[1] and lines[1].count("[") == 2  # the smallest and the largest of two
     assert lines[1].endswith("lower with 1 of 2")  # a run of the other one is missing, so it is not judged
-    assert "helpful → nli, best of 8" in lines[2]
+    assert "helpful → nli, strongest of 8" in lines[2]
     assert "1 cell of 72 not run" in lines
     assert len(lines) == 6
 

@@ -158,7 +158,7 @@ def _searched(view: View, comparison: Comparison, cells: list[Outcome], means: l
         title,
         word,
         _upper(f"{title}: {count}{told}."),
-        tuple(_effect(each, f", best of {len(cells)}") for each in first) or _ends(means),
+        tuple(_effect(each, f", strongest of {len(cells)}") for each in first) or _ends(means),
         " ".join([*remarks, *_restraints(cells)]),
         TONES.get(word, ""),
     )
@@ -194,7 +194,7 @@ def _selected(view: View, better: list[Outcome], worse: list[Outcome], means: li
     if with_interval:
         best = max(with_interval, key=lambda each: each.low)
         yield f"{_upper(view.averaged())}, {_name(best)} comes out best: {effect(best)}."
-    yield "The best of several is flattered by selection."
+    yield "The strongest of several are flattered by selection."
 
 
 def _span(outcomes: list[Outcome]) -> Iterator[str]:
