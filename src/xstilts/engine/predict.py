@@ -19,18 +19,8 @@ from xstilts.engine.compose import Runtime
 from xstilts.engine.device import environment
 from xstilts.formats import Text, encode
 from xstilts.metrics import load_metric
+from xstilts.results import SCHEMA
 from xstilts.spec import Answers, Backbone, Example, Gold, Predict, Task, unique
-
-SCHEMA = pa.schema(
-    [
-        ("item_id", pa.string()),
-        ("cluster", pa.string()),
-        ("language", pa.string()),
-        ("gold", pa.string()),
-        ("pred", pa.string()),
-        ("stats", pa.list_(pa.float64())),
-    ]
-)
 
 
 def run(step: Predict, task: Task, examples: Sequence[Example], directory: Path, runtime: Runtime) -> None:
