@@ -149,6 +149,47 @@ def test_what_the_disk_refuses_is_told(plan, machine, monkeypatch, error, expect
     assert len(outcome.failed) + len(outcome.blocked) == len(plan.steps)
 
 
+@pytest.mark.filterwarnings("error::pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.parametrize("kind", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupt_that_a_destructor_swallows_still_ends_the_run(plan, machine, compute, monkeypatch, kind):
+    class Dying:
+        def __del__(self):
+            os.kill(os.getpid(), kind)
+            time.sleep(0.01)
+
+    finish = execute._compute
+
+    def dying(step, machine, directory):
+        Dying()
+        finish(step, machine, directory)
+
+    before = signal.signal(kind, signal.default_int_handler)
+    monkeypatch.setattr(execute, "_compute", dying)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            run(plan, machine)
+        assert signal.getsignal(kind) is signal.default_int_handler
+    finally:
+        signal.signal(kind, before)
+    assert len(ran(compute)) == 1 and len(missing(plan, machine.store)) == len(plan.steps) - 1
+
+
+def test_a_signal_that_the_caller_ignores_stays_ignored(plan, machine, compute, monkeypatch):
+    finish = execute._compute
+
+    def signalled(step, machine, directory):
+        os.kill(os.getpid(), signal.SIGINT)
+        finish(step, machine, directory)
+
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    monkeypatch.setattr(execute, "_compute", signalled)
+    try:
+        run(plan, machine)
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert missing(plan, machine.store) == ()
+
+
 def _run_slowly(plan, machine, seconds):
     quick = execute._compute
 

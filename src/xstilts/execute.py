@@ -13,6 +13,7 @@ import multiprocessing
 import os
 import signal
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -99,9 +100,11 @@ def run(plan: Plan, whole: Plan, machine: Machine, tell: Callable[[Event], None]
     machine.store.prepare()
     progress = _Progress(plan, machine.store, list(missing(plan, machine.store)))
     disposable = evictable(whole)
-    with _pool(machine) as submit:
+    with _interruptible() as interrupted, _pool(machine) as submit:
         running: dict[concurrent.futures.Future[str | None], str] = {}
         while progress.waiting or running:
+            if interrupted.is_set():
+                raise KeyboardInterrupt
             if not running:
                 progress.look_again()
             for name in progress.blocked_now():
@@ -267,29 +270,28 @@ Submit = Callable[..., "concurrent.futures.Future[str | None]"]
 @contextlib.contextmanager
 def _pool(machine: Machine) -> Iterator[Submit]:
     """A way to submit steps: here when there is one worker, otherwise to processes of their own."""
-    with _terminate_as_interrupt():
-        if machine.workers == 1:
-            yield _run_here
-            return
-        context = multiprocessing.get_context("spawn")
-        pool = concurrent.futures.ProcessPoolExecutor(machine.workers, context, _start_worker)
+    if machine.workers == 1:
+        yield _run_here
+        return
+    context = multiprocessing.get_context("spawn")
+    pool = concurrent.futures.ProcessPoolExecutor(machine.workers, context, _start_worker)
 
-        def submit(*work: Any) -> concurrent.futures.Future[str | None]:
-            # Workers inherit the mask: Ctrl-C is the parent's, from their first moment on.
-            before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-            try:
-                return pool.submit(*work)
-            finally:
-                signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
+    def submit(*work: Any) -> concurrent.futures.Future[str | None]:
+        # Workers inherit the mask: Ctrl-C is the parent's, from their first moment on.
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
         try:
-            yield submit
-        except BaseException:
-            for child in multiprocessing.active_children():
-                child.kill()  # safe at any moment: nothing is published half
-            raise
+            return pool.submit(*work)
         finally:
-            pool.shutdown(wait=True, cancel_futures=True)
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+    try:
+        yield submit
+    except BaseException:
+        for child in multiprocessing.active_children():
+            child.kill()  # safe at any moment: nothing is published half
+        raise
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
 
 
 def _run_here(function: Callable[..., str | None], *arguments: Any) -> concurrent.futures.Future[str | None]:
@@ -302,20 +304,31 @@ def _run_here(function: Callable[..., str | None], *arguments: Any) -> concurren
 
 
 @contextlib.contextmanager
-def _terminate_as_interrupt() -> Iterator[None]:
-    """Treat SIGTERM (a scheduler's preemption) like Ctrl-C while a plan runs."""
+def _interruptible() -> Iterator[threading.Event]:
+    """Let Ctrl-C and SIGTERM (a scheduler's preemption) interrupt, and remember that one came.
+
+    An exception that a signal raises inside a destructor is dropped by Python: it is not shown, and whoever loops asks
+    the event.
+    """
+    interrupted = threading.Event()
     if threading.current_thread() is not threading.main_thread():
-        yield
+        yield interrupted
         return
 
     def interrupt(*_: object) -> None:
+        interrupted.set()
         raise KeyboardInterrupt
 
-    before = signal.signal(signal.SIGTERM, interrupt)
+    kinds = [kind for kind in (signal.SIGINT, signal.SIGTERM) if signal.getsignal(kind) is not signal.SIG_IGN]
+    before = {kind: signal.signal(kind, interrupt) for kind in kinds}
+    shown = sys.unraisablehook
+    sys.unraisablehook = lambda dropped: None if dropped.exc_type is KeyboardInterrupt else shown(dropped)
     try:
-        yield
+        yield interrupted
     finally:
-        signal.signal(signal.SIGTERM, before)
+        sys.unraisablehook = shown
+        for kind, handler in before.items():
+            signal.signal(kind, handler)
 
 
 def _start_worker() -> None:
