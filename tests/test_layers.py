@@ -14,6 +14,7 @@ FILES = sorted(path for path in SOURCE.rglob("*.py"))
 
 LAYERS = (
     {"errors", "spec"},
+    {"study", "catalogue"},
     {"key", "store", "schema", "batches", "metrics", "significance", "methods", "mini"},
     {"lineage", "tasks", "data", "formats", "backbone", "estimands", "results", "baselines"},
     {"config", "compare", "engine"},

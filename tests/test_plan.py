@@ -118,7 +118,7 @@ def test_automatic_precision_is_resolved_and_counts(plan, tmp_path):
 
 
 def test_a_retrieval_task_cannot_be_an_intermediate(tmp_path):
-    with pytest.raises(XstiltsError, match="nothing to train"):
+    with pytest.raises(XstiltsError, match="no training rows"):
         plan_of(tmp_path, STUDY.replace('"mini_mnli", ', '"mini_tatoeba", '))
 
 

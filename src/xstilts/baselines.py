@@ -76,7 +76,7 @@ def _scores(task: Task, predict: Predictor, asked: Sequence[Example]) -> dict[st
     metric = load_metric(task.metric)
     scores = {}
     for language in unique(example.language for example in asked):
-        rows = [metric.stats(e.gold, predict(e)) for e in asked if e.language == language]
+        rows = [metric.stats(e.gold, predict(e), language) for e in asked if e.language == language]
         scores[language] = metric.score([sum(column) for column in zip(*rows, strict=True)])
     return scores
 

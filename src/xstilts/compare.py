@@ -20,7 +20,7 @@ from xstilts.estimands import ALL, ALL_TARGETS, TRAINED_TARGETS, ZERO_SHOT, Esti
 from xstilts.results import Entry, Results
 from xstilts.schema import CellRecord, Manifest
 from xstilts.significance.two_way import Interval, Linear, Scope, combine, linearise, two_way
-from xstilts.spec import Comparison
+from xstilts.study import Comparison
 
 Contrast = Literal["system", "intermediate"]
 

@@ -16,7 +16,8 @@ from pydantic import BaseModel, ValidationError
 
 from xstilts.errors import Problem, XstiltsError, fail
 from xstilts.methods import load_method
-from xstilts.spec import AdapterConfig, Recipe, Role, Study, System
+from xstilts.spec import AdapterConfig, Recipe, Role
+from xstilts.study import Study, System
 from xstilts.tasks import load_task, task_names
 
 M = TypeVar("M", bound=BaseModel)

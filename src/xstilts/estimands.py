@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
 from xstilts.schema import Manifest
+from xstilts.spec import RETRIEVAL_FORMATS
 
 SOURCE_LANGUAGE = "en"  # the language of all training data
 
@@ -47,7 +48,7 @@ def estimands(manifest: Manifest) -> Iterator[Estimand]:
     for target, codes in spoken.items():
         yield from (Estimand(target, code, {(target, code): 1.0}) for code in codes)
         yield from _macro(target, (target,), spoken, foreign)
-    trained = tuple(target for target in spoken if manifest.tasks[target].format != "retrieval")
+    trained = tuple(target for target in spoken if manifest.tasks[target].format not in RETRIEVAL_FORMATS)
     if trained:
         yield from _macro(TRAINED_TARGETS, trained, spoken, foreign)
     if trained != tuple(spoken):

@@ -25,11 +25,11 @@ from xstilts.spec import (
     Stack,
     Start,
     Step,
-    System,
     TaskData,
     Train,
     Warm,
 )
+from xstilts.study import System
 from xstilts.tasks import load_task
 
 Precision = Literal["fp32", "bf16"]
@@ -165,16 +165,13 @@ class _Builder:
         source = (
             None if intermediate is None else self.train(system, "intermediate", intermediate, self._source_seed(seed))
         )
-        if load_task(target).format == "retrieval":
-            train = source
-        else:
-            train = self.train(system, "target", target, seed, source)
+        train = self.train(system, "target", target, seed, source) if load_task(target).trained else source
         return Cell(system.name, intermediate, target, seed, self.predict(system, target, train), train, source)
 
     def train(self, system: System, role: Role, task: str, seed: int, source: Train | None = None) -> Train:
         declared = load_task(task)
-        if declared.format == "retrieval":
-            raise fail(f"{self.loaded.study.name}: {role}", "a retrieval task has nothing to train", task)
+        if not declared.trained:
+            raise fail(f"{self.loaded.study.name}: {role}", "the task has no training rows", task)
         return Train(
             backbone=self.backbone,
             task=self._data(task, TRAINING_SPLITS, ()),
@@ -200,7 +197,7 @@ class _Builder:
             max_length=recipe.max_length,
             doc_stride=recipe.doc_stride,
             precision=recipe.precision,
-            layer=self._layer() if declared.format == "retrieval" else None,
+            layer=self._layer() if declared.retrieves else None,
             threads=recipe.threads,
         )
 

@@ -13,7 +13,8 @@ from typing import Any, Literal, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from xstilts.errors import Problem, XstiltsError, fail
-from xstilts.spec import FormatName, Split, Study
+from xstilts.spec import FormatName, Split
+from xstilts.study import Study
 
 M = TypeVar("M", bound=BaseModel)
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -16,10 +17,11 @@ from pydantic import BaseModel, ConfigDict, Field
 Split = Literal["train", "dev", "test"]
 Role = Literal["intermediate", "target"]
 Mode = Literal["fullft", "adapter"]
-FormatName = Literal["classification", "tagging", "span", "choice", "retrieval"]
+FormatName = Literal["classification", "tagging", "span", "choice", "retrieval", "ranking", "mining", "mlm"]
 StartName = Literal["cold", "warm", "stack"]
 
 UNHASHED = "unhashed"
+RETRIEVAL_FORMATS: tuple[FormatName, ...] = ("retrieval", "ranking", "mining")
 
 
 def unhashed(default: Any = ...) -> Any:
@@ -109,10 +111,10 @@ Row = Mapping[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """Rows of a hub data set that become one (split, language) of a task.
+    """Rows of a hub data set that become one (split, language) of a task, or a part of it.
 
     Attributes:
-        rows: expected number of rows in the file; None = not known, then only non-emptiness is checked.
+        rows: number of rows of the hub's copy; None = not known, then only non-emptiness is checked.
     """
 
     split: Split
@@ -139,6 +141,35 @@ class HubData:
 
 
 @dataclass(frozen=True, slots=True)
+class UserPart:
+    """Files of the user's that become one (split, language) of a task, or a part of it.
+
+    Attributes:
+        pattern: glob below the directory of the user's files (``--files``); by convention ``<task or corpus>/…``.
+        rows: expected number of Examples; None = not known, then only non-emptiness is checked.
+    """
+
+    split: Split
+    language: str
+    pattern: str
+    rows: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class UserData:
+    """Data that only the user can supply: licensed, or not on the hub.
+
+    Attributes:
+        obtain: where the files come from and what to put where; shown when they are not there.
+        read: (file, part) → its Examples, in order. A ``ValueError`` says what is wrong with the file, and where.
+    """
+
+    parts: tuple[UserPart, ...]
+    obtain: str
+    read: Callable[[Path, UserPart], Iterable[Example]]
+
+
+@dataclass(frozen=True, slots=True)
 class GeneratedData:
     """Data that the project makes itself, deterministically: (split, language) → Examples."""
 
@@ -150,7 +181,7 @@ class GeneratedData:
 class Task:
     """A data set, its label space, format and metric. Intermediate and target tasks are the same type.
 
-    A retrieval task has neither head nor training: it is predicted straight from any trained encoder.
+    A task without training rows is predicted straight from any trained encoder.
 
     Attributes:
         name: file name in ``tasks/``.
@@ -159,6 +190,8 @@ class Task:
         metric: file name in ``metrics/``.
         labels: label space in the order of the head's outputs; empty for span, choice and retrieval.
         no_answer: span tasks: whether a question may have no answer (SQuAD 2.0), so that none may be predicted.
+        overlaps: task → what of this task's evaluation data that task's training or dev data holds; shown wherever the
+            two meet in a study, as intermediate and target.
         cluster: what one cluster is, in words, for the report.
     """
 
@@ -166,9 +199,10 @@ class Task:
     version: int
     format: FormatName
     metric: str
-    data: HubData | GeneratedData
+    data: HubData | UserData | GeneratedData
     labels: tuple[str, ...] = ()
     no_answer: bool = False
+    overlaps: Mapping[str, str] = field(default_factory=dict)
     cluster: str = "example"
     licence: str = ""
     citation: str = ""
@@ -178,6 +212,16 @@ class Task:
         if isinstance(self.data, GeneratedData):
             return self.data.splits.get(split, ())
         return unique(part.language for part in self.data.parts if part.split == split)
+
+    @property
+    def trained(self) -> bool:
+        """Whether the task has training rows; if not, it is predicted straight from an encoder."""
+        return bool(self.languages("train"))
+
+    @property
+    def retrieves(self) -> bool:
+        """Whether queries are searched for among candidates, by vectors of one hidden layer."""
+        return self.format in RETRIEVAL_FORMATS
 
 
 def unique(values: Iterable[str]) -> tuple[str, ...]:
@@ -261,12 +305,14 @@ class TaskData:
         version: of the task.
         metric: name and version of the metric; it decides which weights are best on dev, and what is stored.
         fingerprint: of the rows the step will read.
+        language: language of the user's translation of the training rows; None = as published.
     """
 
     name: str
     version: int
     metric: str
     fingerprint: str
+    language: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -324,64 +370,3 @@ class Predict:
 
 
 Step = Train | Predict
-
-
-# ---------------------------------------------------------------------------------------------------------- study
-
-
-class System(Value):
-    """One named way of training: a row of the result table.
-
-    Attributes:
-        adapter: file stem in ``adapter_configs/``.
-        start: how targets start; with ``cold`` the system has no intermediate task.
-        recipe: what differs from the study's recipe for this system.
-    """
-
-    name: str = Field(pattern=r"^[A-Za-z0-9_-]+$")
-    label: str
-    mode: Mode
-    adapter: str
-    start: StartName
-    recipe: dict[str, Any] = Field(default_factory=dict)
-
-
-class Comparison(Value):
-    """Two systems of a study that are compared, candidate minus reference.
-
-    With an intermediate task on both sides the same one is compared; with one only on the candidate's side it is
-    compared with the reference without.
-
-    Attributes:
-        seeds: ``paired`` only where replicates truly share a random object; otherwise ``unpaired``.
-    """
-
-    name: str
-    candidate: str
-    reference: str
-    seeds: Literal["paired", "unpaired"] = "unpaired"
-
-
-class Study(Value):
-    """A question: systems × intermediate tasks × target tasks × seeds.
-
-    Recipes are layered, later wins: ``recipe.common``, ``recipe.<role>``, ``task_recipe.<task>``, the system's own.
-
-    Attributes:
-        source_seeds: ``paired`` = seed s builds on intermediates of seed s; ``fixed`` = all build on the first seed's.
-    """
-
-    name: str = Field(pattern=r"^[A-Za-z0-9_-]+$")
-    title: str
-    note: str = ""
-    backbone: str = "mini"
-    seeds: tuple[int, ...] = Field(min_length=1)
-    source_seeds: Literal["paired", "fixed"] = "paired"
-    intermediates: tuple[str, ...] = ()
-    targets: tuple[str, ...] = Field(min_length=1)
-    languages: tuple[str, ...] = ()
-    retrieval_layer: int | None = None
-    recipe: dict[Literal["common", "intermediate", "target"], dict[str, Any]]
-    task_recipe: dict[str, dict[str, Any]] = Field(default_factory=dict)
-    system: tuple[System, ...] = Field(min_length=1)
-    comparison: tuple[Comparison, ...] = ()

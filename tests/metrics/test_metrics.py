@@ -28,7 +28,7 @@ def test_shapes_agree(name):
     for ratio in metric.ratios:
         assert len(ratio.numerator) == len(ratio.denominator) == len(metric.columns)
     for gold, pred in PAIRS[name]:
-        counted = metric.stats(gold, pred)
+        counted = metric.stats(gold, pred, "en")
         assert len(counted) == len(metric.columns)
         assert all(isinstance(value, float) and math.isfinite(value) for value in counted)
 
@@ -37,15 +37,15 @@ def test_shapes_agree(name):
 def test_an_example_without_gold_is_not_scored_rather_than_wrong(name):
     metric = load_metric(name)
     pred = PAIRS[name][0][1]
-    assert set(metric.stats(None, pred)) == {0.0}
-    assert math.isnan(metric.score(metric.stats(None, pred)))
+    assert set(metric.stats(None, pred, "en")) == {0.0}
+    assert math.isnan(metric.score(metric.stats(None, pred, "en")))
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_scores_lie_between_0_and_100_and_right_predictions_reach_100(name):
     metric = load_metric(name)
-    assert metric.score(metric.stats(*PAIRS[name][0])) == 100.0
-    rows = [metric.stats(gold, pred) for gold, pred in PAIRS[name]]
+    assert metric.score(metric.stats(*PAIRS[name][0], "en")) == 100.0
+    rows = [metric.stats(gold, pred, "en") for gold, pred in PAIRS[name]]
     for ratio in metric.ratios:
         assert 0.0 <= ratio.of([sum(column) for column in zip(*rows, strict=True)]) <= 100.0
 

@@ -13,7 +13,7 @@ WORDS = st.lists(st.sampled_from(["one", "two", "three"]), max_size=4).map(tuple
 
 
 def scored(pred, *gold):
-    return METRIC.stats(Answers(tuple(gold), (0,) * len(gold)), pred)[:2]
+    return METRIC.stats(Answers(tuple(gold), (0,) * len(gold)), pred, "en")[:2]
 
 
 @given(WORDS, WORDS)
@@ -83,6 +83,6 @@ def test_unspaced_scripts_are_cut_into_characters_with_their_marks():
 
 
 def test_the_score_is_the_mean_of_f1_and_exact_match():
-    sums = METRIC.stats(Answers(("Norman",), (0,)), "Norman people")
+    sums = METRIC.stats(Answers(("Norman",), (0,)), "Norman people", "en")
     qa, overlap, exact = (ratio.of(sums) for ratio in METRIC.ratios)
     assert (qa, exact) == (pytest.approx(overlap / 2), 0.0)

@@ -53,13 +53,13 @@ def test_counts(pair):
     expected = [spans_by_force(tags, is_iob_chunk) for tags in pair]
     right = sum(a == b for a, b in zip(gold, pred, strict=True))
     counts = (len(expected[0] & expected[1]), len(expected[1]), len(expected[0]), right, len(gold))
-    assert METRIC.stats(gold, pred) == tuple(map(float, counts))
+    assert METRIC.stats(gold, pred, "en") == tuple(map(float, counts))
 
 
 def test_one_wrong_tag_costs_a_part_of_speech_chunk_twice():
     gold = ["DET", "NOUN", "NOUN", "VERB", "PROPN", "PROPN", "PROPN", "PUNCT"]
     pred = ["DET", "NOUN", "VERB", "VERB", "PROPN", "PROPN", "NOUN", "PUNCT"]
-    sums = METRIC.stats(gold, pred)
+    sums = METRIC.stats(gold, pred, "en")
     assert round(METRIC.ratios[0].of(sums), 1) == 36.4
     assert METRIC.ratios[1].of(sums) == 75.0
 
@@ -84,9 +84,9 @@ def test_tags_that_start_like_a_single_stay_single_as_in_seqeval():
 
 
 def test_coordinating_and_subordinating_conjunctions_are_two_types():
-    assert METRIC.stats(["CCONJ"], ["SCONJ"]) == (0.0, 1.0, 1.0, 0.0, 1.0)
+    assert METRIC.stats(["CCONJ"], ["SCONJ"], "en") == (0.0, 1.0, 1.0, 0.0, 1.0)
 
 
 def test_nothing_to_find_and_nothing_found():
-    assert METRIC.stats([], []) == (0.0, 0.0, 0.0, 0.0, 0.0)
-    assert METRIC.stats(["O"], ["O"]) == (0.0, 0.0, 0.0, 1.0, 1.0)
+    assert METRIC.stats([], [], "en") == (0.0, 0.0, 0.0, 0.0, 0.0)
+    assert METRIC.stats(["O"], ["O"], "en") == (0.0, 0.0, 0.0, 1.0, 1.0)

@@ -93,7 +93,7 @@ def predictions(target, rate, seed_parts):
                     "language": language,
                     "gold": json.dumps(shown, ensure_ascii=False),
                     "pred": json.dumps(pred, ensure_ascii=False),
-                    "stats": list(stats_of(gold, pred)),
+                    "stats": list(stats_of(gold, pred, language)),
                 }
             )
     return rows

@@ -14,6 +14,9 @@ FIELDS: dict[FormatName, type[Fields]] = {
     "span": Passage,
     "choice": Choices,
     "retrieval": Sentence,
+    "ranking": Sentence,
+    "mining": Sentence,
+    "mlm": TextPair,
 }
 SHOWN_CHARACTERS = 60
 

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import lru_cache
+from pathlib import Path
 
 from xstilts.data.checks import Checker
 from xstilts.data.findings import Findings, Flaw
 from xstilts.data.layout import Repository
 from xstilts.data.sources import Sources, repositories
 from xstilts.data.table import read_rows
+from xstilts.data.user import user_files
 from xstilts.errors import Problem, XstiltsError
-from xstilts.spec import Example, GeneratedData, HubData, Part, Split, Task
+from xstilts.spec import Example, GeneratedData, HubData, Part, Split, Task, UserData, UserPart
 
 CACHED_LOADS = 32  # many steps of one process read the same rows
 
@@ -56,6 +58,8 @@ def _load(key: _Identity, split: Split, languages: tuple[str, ...], sources: Sou
     checker = Checker(task, findings)
     if isinstance(task.data, GeneratedData):
         examples = tuple(_generate(task.data, split, languages, checker))
+    elif isinstance(task.data, UserData):
+        examples = tuple(_read_user(task.data, split, languages, sources, checker))
     else:
         examples = tuple(_read(task.data, split, languages, sources, checker))
     checker.finish()
@@ -81,12 +85,14 @@ def _read(
     folders = repositories(sources, parts)
     for part in parts:
         try:
-            yield from _read_part(data, part, folders[part.repo, part.revision], checker)
+            yield from _read_part(data, part, folders[part.repo, part.revision], sources, checker)
         except XstiltsError as error:
             checker.findings.add(*error.problems)
 
 
-def _read_part(data: HubData, part: Part, repository: Repository, checker: Checker) -> Iterator[Example]:
+def _read_part(
+    data: HubData, part: Part, repository: Repository, sources: Sources, checker: Checker
+) -> Iterator[Example]:
     row = kept = 0
     for file in repository.data_files(part.config, part.hub_split):
         for row_of_file, values in enumerate(read_rows(file, data.columns)):
@@ -106,7 +112,44 @@ def _read_part(data: HubData, part: Part, repository: Repository, checker: Check
             row += 1
     where = f"{repository.folder}: config {part.config!r}, split {part.hub_split!r}"
     expected = part.rows if part.rows is not None else repository.counts.get((part.config, part.hub_split))
-    if expected is not None and row != expected:
-        checker.findings.add(Problem(where, f"{row:,} rows where {expected:,} are declared"))
+    _check_count(checker, sources, where, row, expected)
     if not kept:
         checker.findings.add(Problem(where, "no examples"))
+
+
+def _read_user(
+    data: UserData, split: Split, languages: tuple[str, ...], sources: Sources, checker: Checker
+) -> Iterator[Example]:
+    parts = [part for language in languages for part in data.parts if (part.split, part.language) == (split, language)]
+    for part in parts:
+        try:
+            files = user_files(sources.files, checker.task.name, part.pattern, data.obtain)
+        except XstiltsError as error:
+            checker.findings.add(*error.problems)
+            continue
+        kept = 0
+        for file in files:
+            for example in _read_file(data, part, file, checker):
+                checker.check(example, str(file), kept)
+                kept += 1
+                yield example
+        _check_count(checker, sources, f"{sources.files}: {part.pattern}", kept, part.rows)
+        if not kept:
+            checker.findings.add(Problem(f"{sources.files}: {part.pattern}", "no examples"))
+
+
+def _read_file(data: UserData, part: UserPart, file: Path, checker: Checker) -> Iterator[Example]:
+    try:
+        yield from data.read(file, part)
+    except (LookupError, OSError, ValueError) as error:
+        checker.findings.add(Problem(str(file), f"cannot be read ({error})"))
+
+
+def _check_count(checker: Checker, sources: Sources, where: str, found: int, expected: int | None) -> None:
+    """A declared subset may hold fewer rows, never more."""
+    subset = checker.task.name in sources.subsets
+    if expected is None or found == expected or (subset and found < expected):
+        return
+    remedy = f'; if it is a subset on purpose, let the study declare subsets = ["{checker.task.name}"]'
+    hint = remedy if found < expected else ""
+    checker.findings.add(Problem(where, f"{found:,} rows where {expected:,} are declared{hint}"))

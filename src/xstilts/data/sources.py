@@ -1,4 +1,4 @@
-"""Where hub data comes from: the hub itself or a local mirror. Above this file the two look the same."""
+"""Where data comes from: the hub, a local mirror of it, or the user. Above this file the first two look the same."""
 
 from __future__ import annotations
 
@@ -14,13 +14,17 @@ from xstilts.spec import Part
 
 @dataclass(frozen=True, slots=True)
 class Sources:
-    """Where hub data comes from.
+    """Where data comes from.
 
     Attributes:
         mirror: root of a local mirror of the hub, ``<root>/<org>/<name>/``; None = the hub.
+        files: directory of the files that only the user can supply; see ``spec.UserData``.
+        subsets: tasks whose files are declared to hold only a part of the hub's rows.
     """
 
     mirror: Path | None = None
+    files: Path | None = None
+    subsets: frozenset[str] = frozenset()
 
 
 def repositories(sources: Sources, parts: Sequence[Part]) -> Mapping[tuple[str, str], Repository]:

@@ -56,7 +56,10 @@ def statistics(
     metric: Metric, examples: Sequence[Example], predictions: Mapping[int, Gold]
 ) -> dict[int, tuple[float, ...]]:
     """The metric's statistics of each predicted example, by its index."""
-    return {index: metric.stats(examples[index].gold, prediction) for index, prediction in predictions.items()}
+    return {
+        index: metric.stats(examples[index].gold, prediction, examples[index].language)
+        for index, prediction in predictions.items()
+    }
 
 
 def score(metric: Metric, rows: Sequence[tuple[float, ...]]) -> float:

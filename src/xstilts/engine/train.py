@@ -67,8 +67,6 @@ def run(step: Train, task: Task, data: TrainingData, directory: Path, runtime: R
 
 
 def _encode(step: Train, task: Task, examples: Sequence[Example], limit: int | None) -> _Part:
-    if task.format == "retrieval":
-        raise fail(f"train {task.name}", "a retrieval task has nothing to train")
     kept = examples if limit is None else subset(examples, limit)
     text = Text(load_tokenizer(step.backbone), step.recipe.max_length, step.recipe.doc_stride)
     encoded = encode(task, kept, text)

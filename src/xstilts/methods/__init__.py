@@ -7,12 +7,11 @@ encoder itself. The file name is the kind; there is no list to edit. A file hold
 
 from __future__ import annotations
 
-import importlib
-import pkgutil
+import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
-from xstilts.errors import fail
+from xstilts import catalogue
 from xstilts.spec import StartName, Value
 
 if TYPE_CHECKING:
@@ -56,7 +55,7 @@ class Method(Protocol):
 
 def method_kinds() -> tuple[str, ...]:
     """Names of all shipped kinds, sorted."""
-    return tuple(sorted(module.name for module in pkgutil.iter_modules(__path__) if not module.name.startswith("_")))
+    return catalogue.names(sys.modules[__name__])
 
 
 def load_method(kind: str, where: str = "method") -> Method:
@@ -65,6 +64,4 @@ def load_method(kind: str, where: str = "method") -> Method:
     Raises:
         XstiltsError: no such file; the nearest name is suggested.
     """
-    if kind not in method_kinds():
-        raise fail(where, "unknown adapter kind", kind, method_kinds())
-    return cast(Method, importlib.import_module(f"{__name__}.{kind}"))
+    return cast(Method, catalogue.entry(sys.modules[__name__], kind, where, "adapter kind"))

@@ -10,14 +10,13 @@ The file name is the metric's name; there is no list to edit.
 
 from __future__ import annotations
 
-import importlib
 import math
-import pkgutil
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from xstilts.errors import fail
+from xstilts import catalogue
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,15 +52,15 @@ class Metric:
         version: raised by hand when the counting changes.
         columns: names of the statistics.
         ratios: the scores; the first one is the metric's score.
-        stats: (gold, prediction) → statistics ``(columns,)``. An example without gold (None) adds zero to every sum:
-            it is not scored, rather than wrong.
+        stats: (gold, prediction, language) → statistics ``(columns,)``. An example without gold (None) adds zero to
+            every sum: it is not scored, rather than wrong.
     """
 
     name: str
     version: int
     columns: tuple[str, ...]
     ratios: tuple[Ratio, ...]
-    stats: Callable[[Any, Any], tuple[float, ...]]
+    stats: Callable[[Any, Any, str], tuple[float, ...]]
 
     def score(self, sums: Sequence[float]) -> float:
         """Return the first ratio in percent; NaN where nothing was scored.
@@ -74,7 +73,7 @@ class Metric:
 
 def metric_names() -> tuple[str, ...]:
     """Names of all shipped metrics, sorted."""
-    return tuple(sorted(module.name for module in pkgutil.iter_modules(__path__)))
+    return catalogue.names(sys.modules[__name__])
 
 
 def load_metric(name: str, where: str = "metric") -> Metric:
@@ -83,9 +82,7 @@ def load_metric(name: str, where: str = "metric") -> Metric:
     Raises:
         XstiltsError: no such file; the nearest name is suggested.
     """
-    if name not in metric_names():
-        raise fail(where, "unknown metric", name, metric_names())
-    metric = importlib.import_module(f"{__name__}.{name}").METRIC
+    metric = catalogue.entry(sys.modules[__name__], name, where, "metric").METRIC
     assert isinstance(metric, Metric) and metric.name == name, f"metrics/{name}.py must expose METRIC named {name!r}"
     return metric
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from xstilts.metrics import Metric, Ratio
 
 
-def stats(gold: str | int | None, pred: str | int) -> tuple[float, float]:
+def stats(gold: str | int | None, pred: str | int, language: str) -> tuple[float, float]:
     """Count one example as ``(correct, total)``."""
     if gold is None:
         return (0.0, 0.0)

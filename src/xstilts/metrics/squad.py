@@ -60,7 +60,7 @@ def f1(gold: tuple[str, ...], pred: tuple[str, ...]) -> float:
     return 2.0 * shared / (len(gold) + len(pred))
 
 
-def stats(gold: Answers | None, pred: str) -> tuple[float, float, float]:
+def stats(gold: Answers | None, pred: str, language: str) -> tuple[float, float, float]:
     """Count one question as ``(f1, exact, total)``; an empty prediction says "no answer"."""
     if gold is None:
         return (0.0, 0.0, 0.0)

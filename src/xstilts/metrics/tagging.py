@@ -39,7 +39,7 @@ def chunks(tags: Sequence[str]) -> set[Chunk]:
     return found
 
 
-def stats(gold: Sequence[str] | None, pred: Sequence[str]) -> tuple[float, float, float, float, float]:
+def stats(gold: Sequence[str] | None, pred: Sequence[str], language: str) -> tuple[float, float, float, float, float]:
     """Count one sentence; ``gold`` and ``pred`` are ``(words,)``."""
     if gold is None:
         return (0.0, 0.0, 0.0, 0.0, 0.0)

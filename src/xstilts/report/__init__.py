@@ -24,8 +24,8 @@ from xstilts.report.tables import by_language, effect_matrix, outcome_table, ove
 from xstilts.report.view import View
 from xstilts.report.words import MODELS_ONLY, effect, plural, verdict
 from xstilts.results import Results, load_results
-from xstilts.spec import Comparison
 from xstilts.store import told
+from xstilts.study import Comparison
 
 TEMPLATES = Path(__file__).parent / "templates"
 METHOD = (

@@ -23,7 +23,7 @@ from xstilts.report.words import (
     signed,
     verdict,
 )
-from xstilts.spec import Comparison
+from xstilts.study import Comparison
 
 SHOWN = 3  # pairs of either sign that are spelled out
 MIXED = "mixed"

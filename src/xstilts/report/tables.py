@@ -28,7 +28,7 @@ from xstilts.report.words import (
     verdict,
 )
 from xstilts.results import Entry, Results
-from xstilts.spec import Comparison
+from xstilts.study import Comparison
 
 Tone = Literal["up", "down", "none", "void", "plain"]
 

@@ -9,7 +9,8 @@ from xstilts.compare import Outcome
 from xstilts.estimands import ALL, ALL_TARGETS, TRAINED_TARGETS, ZERO_SHOT
 from xstilts.report.words import plural
 from xstilts.schema import Manifest
-from xstilts.spec import Comparison
+from xstilts.spec import RETRIEVAL_FORMATS
+from xstilts.study import Comparison
 
 
 @dataclass(frozen=True)
@@ -67,7 +68,7 @@ class View:
 
     def is_retrieval(self, target: str) -> bool:
         """Whether a target is predicted without training for it."""
-        return self.manifest.tasks[target].format == "retrieval"
+        return self.manifest.tasks[target].format in RETRIEVAL_FORMATS
 
     def averaged(self) -> str:
         """The main estimand in words."""

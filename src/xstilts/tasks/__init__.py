@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import importlib
-import pkgutil
+import sys
 
-from xstilts.errors import fail
+from xstilts import catalogue
 from xstilts.spec import Task
 
 
 def task_names() -> tuple[str, ...]:
     """Names of all shipped tasks, sorted."""
-    return tuple(sorted(module.name for module in pkgutil.iter_modules(__path__) if not module.name.startswith("_")))
+    return catalogue.names(sys.modules[__name__])
 
 
 def load_task(name: str, where: str = "task") -> Task:
@@ -20,8 +19,6 @@ def load_task(name: str, where: str = "task") -> Task:
     Raises:
         XstiltsError: no such file; the nearest name is suggested.
     """
-    if name not in task_names():
-        raise fail(where, "unknown task", name, task_names())
-    task = importlib.import_module(f"{__name__}.{name}").TASK
+    task = catalogue.entry(sys.modules[__name__], name, where, "task").TASK
     assert isinstance(task, Task) and task.name == name, f"tasks/{name}.py must expose TASK named {name!r}"
     return task
