@@ -32,7 +32,7 @@ system = [
 def plan_of(tmp_path, text=STUDY, precision="fp32"):
     (tmp_path / "t.toml").write_text(text)
     loaded = load_study(str(tmp_path / "t.toml"), tmp_path, ROOT / "adapter_configs")
-    return expand(loaded, BACKBONE, lambda task, splits, langs: f"{task}{splits}{langs}", precision)
+    return expand(loaded, BACKBONE, lambda *rows: str(rows), precision)
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ from pydantic import BaseModel, ValidationError
 
 from xstilts.errors import Problem, XstiltsError, fail
 from xstilts.methods import load_method
-from xstilts.spec import AdapterConfig, Recipe, Role
+from xstilts.spec import AdapterConfig, Recipe, Role, StartName, unique
 from xstilts.study import Study, System
 from xstilts.tasks import load_task, task_names
 
@@ -88,8 +88,17 @@ def resolve_recipe(study: Study, system: System, role: Role, task: str) -> Recip
 
 def _name_problems(content: dict[str, Any], file: str, adapters: tuple[str, ...]) -> Iterator[Problem]:
     """Names that nothing carries, in whatever the file holds: told beside what is wrong with its structure."""
-    for field in ("intermediates", "targets"):
-        yield from _unknown(f"{file}: {field}", "unknown task", _strings(content.get(field)), task_names())
+    mixtures = _tables(content.get("mixture"))
+    mixed = [str(mixture.get("name")) for mixture in mixtures]
+    preliminary = content.get("preliminary")
+    for field, given, allowed in (
+        ("intermediates", _strings(content.get("intermediates")), (*task_names(), *mixed)),
+        ("targets", _strings(content.get("targets")), task_names()),
+        ("preliminary", _strings(list(preliminary.values()) if isinstance(preliminary, dict) else []), task_names()),
+        *((f"mixture {each.get('name')}: tasks", _strings(each.get("tasks")), task_names()) for each in mixtures),
+    ):
+        yield from _unknown(f"{file}: {field}", "unknown task", given, allowed)
+    yield from (Problem(f"{file}: mixture", "has the name of a task", each) for each in mixed if each in task_names())
     systems, comparisons = _tables(content.get("system")), _tables(content.get("comparison"))
     names = [str(system.get("name")) for system in systems]
     for system in systems:
@@ -104,6 +113,7 @@ def _name_problems(content: dict[str, Any], file: str, adapters: tuple[str, ...]
         ("intermediates", _strings(content.get("intermediates"))),
         ("targets", _strings(content.get("targets"))),
         ("system.name", names),
+        ("mixture.name", mixed),
         ("comparison.name", [str(comparison.get("name")) for comparison in comparisons]),
     ):
         yield from _repeated(f"{file}: {field}", given)
@@ -112,8 +122,12 @@ def _name_problems(content: dict[str, Any], file: str, adapters: tuple[str, ...]
 def _study_problems(study: Study, file: str) -> Iterator[Problem]:
     """What is wrong with a study whose structure is right."""
     yield from _repeated(f"{file}: seeds", [str(seed) for seed in study.seeds])
-    used = (*study.intermediates, *study.targets)
+    used = unique((*study.intermediates, *study.tasks))
     yield from _unknown(f"{file}: task_recipe", "not a task of this study", study.task_recipe, used)
+    yield from _unknown(f"{file}: subsets", "not a task of this study", study.subsets, study.tasks)
+    yield from _unknown(f"{file}: preliminary", "not a target of this study", study.preliminary, study.targets)
+    for mixture in study.mixture:
+        yield from _repeated(f"{file}: mixture {mixture.name}: tasks", mixture.tasks)
     for system in study.system:
         if system.start != "cold" and not study.intermediates:
             yield Problem(f"{file}: system {system.name}", f"start {system.start!r} needs intermediates")
@@ -134,7 +148,7 @@ def _recipe_problems(study: Study) -> Iterator[Problem]:
     for system in study.system:
         sources = study.intermediates if system.start != "cold" else ()
         uses: list[tuple[Role, str]] = [("intermediate", task) for task in sources]
-        uses += [("target", task) for task in study.targets]
+        uses += [("target", task) for task in (*study.preliminary.values(), *study.targets)]
         for role, task in uses:
             try:
                 resolve_recipe(study, system, role, task)
@@ -148,9 +162,12 @@ def _start_problems(study: Study, file: str, adapters: dict[str, AdapterConfig])
     for system in study.system:
         config = adapters[system.adapter]
         where = f"{file}: system {system.name}"
-        reason = load_method(config.kind).refuse(system.start)
-        if reason:
-            problems.append(Problem(where, f"start {system.start!r} with {system.adapter!r} is refused: {reason}"))
+        continued = any(load_task(target).trained for target in study.preliminary)
+        starts: tuple[StartName, ...] = (system.start, "warm") if continued else (system.start,)
+        for start in dict.fromkeys(starts):
+            reason = load_method(config.kind).refuse(start)
+            if reason:
+                problems.append(Problem(where, f"start {start!r} with {system.adapter!r} is refused: {reason}"))
         if (system.mode == "fullft") != (config.kind == "full"):
             problems.append(Problem(where, f"mode {system.mode!r} does not fit adapter kind {config.kind!r}"))
     return problems

@@ -17,6 +17,7 @@ from xstilts.metrics import load_metric
 from xstilts.spec import (
     Backbone,
     Cold,
+    Mixture,
     Mode,
     Predict,
     Recipe,
@@ -34,6 +35,8 @@ from xstilts.tasks import load_task
 
 Precision = Literal["fp32", "bf16"]
 Languages = tuple[str, ...]
+Fingerprint = Callable[[str, tuple[Split, ...], Languages, str | None], str]
+SOURCE_LANGUAGE = "en"
 TRAINING_SPLITS: tuple[Split, ...] = ("train", "dev")
 
 # Sentence retrieval pools layer 14 of XLM-R Large's 24 (XTREME's and jiant's reference code); other depths scale it.
@@ -88,7 +91,7 @@ class Plan:
 def expand(
     loaded: Loaded,
     backbone: Backbone,
-    fingerprint: Callable[[str, tuple[Split, ...], Languages], str],
+    fingerprint: Fingerprint,
     auto_precision: Precision,
 ) -> Plan:
     """Expand a study.
@@ -96,7 +99,7 @@ def expand(
     Args:
         loaded: the study and its adapter configurations.
         backbone: the frozen encoder.
-        fingerprint: (task, splits, languages) → hash of those rows; called once per distinct argument.
+        fingerprint: (task, splits, languages, language of the user's translation or None) → hash of those rows.
         auto_precision: what ``precision = "auto"`` means on the device the study will run on.
 
     Raises:
@@ -120,7 +123,8 @@ def _check_sizes(loaded: Loaded, backbone: Backbone) -> None:
     study = loaded.study
     found: dict[Problem, None] = {}
     for system in study.system:
-        roles: tuple[tuple[Role, tuple[str, ...]], ...] = (("target", study.targets),)
+        targets = (*study.preliminary.values(), *study.targets)
+        roles: tuple[tuple[Role, tuple[str, ...]], ...] = (("target", targets),)
         if system.start != "cold":
             roles += (("intermediate", study.intermediates),)
         for role, tasks in roles:
@@ -158,28 +162,45 @@ class _Builder:
 
     loaded: Loaded
     backbone: Backbone
-    fingerprint: Callable[[str, tuple[Split, ...], Languages], str]
+    fingerprint: Fingerprint
     auto_precision: Precision
 
     def cell(self, system: System, intermediate: str | None, target: str, seed: int) -> Cell:
-        source = (
-            None if intermediate is None else self.train(system, "intermediate", intermediate, self._source_seed(seed))
-        )
-        train = self.train(system, "target", target, seed, source) if load_task(target).trained else source
+        source = None
+        if intermediate is not None:
+            source = self.train(system, "intermediate", intermediate, self._source_seed(seed), Cold())
+        train, start = source, _start(system, source)
+        before = self.loaded.study.preliminary.get(target)
+        if before is not None:
+            train = self.train(system, "target", before, seed, start)
+            start = Warm(train)
+        if load_task(target).trained:
+            train = self.train(system, "target", target, seed, start)
         return Cell(system.name, intermediate, target, seed, self.predict(system, target, train), train, source)
 
-    def train(self, system: System, role: Role, task: str, seed: int, source: Train | None = None) -> Train:
-        declared = load_task(task)
-        if not declared.trained:
-            raise fail(f"{self.loaded.study.name}: {role}", "the task has no training rows", task)
+    def train(self, system: System, role: Role, name: str, seed: int, start: Start) -> Train:
+        study = self.loaded.study
+        tasks = study.members(name) if role == "intermediate" else (name,)
+        for task in tasks:
+            if not load_task(task).trained:
+                raise fail(f"{study.name}: {role}", "the task has no training rows", task)
+        data = [self._training_data(role, task) for task in tasks]
+        sampling = next((each.sampling for each in study.mixture if each.name == name), None)
         return Train(
             backbone=self.backbone,
-            task=self._data(task, TRAINING_SPLITS, ()),
+            task=data[0],
             method=self.loaded.adapters[system.adapter],
-            start=_start(system, source),
-            recipe=self._recipe(system, role, task),
+            start=start,
+            recipe=self._recipe(system, role, name),
             seed=seed,
+            mixture=None if sampling is None else Mixture(tuple(data[1:]), sampling),
         )
+
+    def _training_data(self, role: Role, task: str) -> TaskData:
+        """The rows of a training; an intermediate task's may be the user's translation of them."""
+        language = self.loaded.study.intermediate_language
+        translated = role == "intermediate" and language != SOURCE_LANGUAGE and load_task(task).format != "mlm"
+        return self._data(task, TRAINING_SPLITS, (), language if translated else None)
 
     def predict(self, system: System, target: str, train: Train | None) -> Predict:
         study, declared = self.loaded.study, load_task(target)
@@ -198,6 +219,7 @@ class _Builder:
             doc_stride=recipe.doc_stride,
             precision=recipe.precision,
             layer=self._layer() if declared.retrieves else None,
+            pooling=study.pooling if declared.retrieves else None,
             threads=recipe.threads,
         )
 
@@ -205,12 +227,13 @@ class _Builder:
         recipe = resolve_recipe(self.loaded.study, system, role, task)
         return recipe.model_copy(update={"precision": self.auto_precision}) if recipe.precision == "auto" else recipe
 
-    def _data(self, task: str, splits: tuple[Split, ...], languages: Languages) -> TaskData:
+    def _data(
+        self, task: str, splits: tuple[Split, ...], languages: Languages, translation: str | None = None
+    ) -> TaskData:
         declared = load_task(task)
         metric = load_metric(declared.metric)
-        return TaskData(
-            task, declared.version, f"{metric.name} {metric.version}", self.fingerprint(task, splits, languages)
-        )
+        rows = self.fingerprint(task, splits, languages, translation)
+        return TaskData(task, declared.version, f"{metric.name} {metric.version}", rows, translation)
 
     def _source_seed(self, seed: int) -> int:
         study = self.loaded.study
@@ -241,14 +264,22 @@ def evictable(plan: Plan) -> frozenset[str]:
 def label(plan: Plan, step: Step) -> str:
     """One line that tells a reader what a step does."""
     if isinstance(step, Train):
-        return f"train {step.task.name} · {_ancestry(plan, step)} · seed {step.seed}"
+        return f"train {trained_on(step)} · {_ancestry(plan, step)} · seed {step.seed}"
     if isinstance(step.model, Backbone):
         return f"predict {step.task.name} · bare backbone"
-    return f"predict {step.task.name} · {step.model.task.name}, {_ancestry(plan, step.model)} · seed {step.model.seed}"
+    return (
+        f"predict {step.task.name} · {trained_on(step.model)}, {_ancestry(plan, step.model)} · seed {step.model.seed}"
+    )
+
+
+def trained_on(step: Train) -> str:
+    """The tasks of a training, and the language of their rows where it is not English."""
+    tasks = (step.task, *(step.mixture.also if step.mixture else ()))
+    return "+".join(each.name if each.language is None else f"{each.name}@{each.language}" for each in tasks)
 
 
 def _ancestry(plan: Plan, step: Train) -> str:
     names = [name for name, config in plan.loaded.adapters.items() if config == step.method]
     start = type(step.start).__name__.lower()
-    sources = ", ".join(source.task.name for source in inputs(step))
+    sources = ", ".join(trained_on(source) for source in inputs(step))
     return f"{names[0]} {start}" + (f" on {sources}" if sources else "")

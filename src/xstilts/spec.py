@@ -12,13 +12,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 Split = Literal["train", "dev", "test"]
 Role = Literal["intermediate", "target"]
 Mode = Literal["fullft", "adapter"]
 FormatName = Literal["classification", "tagging", "span", "choice", "retrieval", "ranking", "mining", "mlm"]
 StartName = Literal["cold", "warm", "stack"]
+Pooling = Literal["mean_no_special", "mean", "cls"]
 
 UNHASHED = "unhashed"
 RETRIEVAL_FORMATS: tuple[FormatName, ...] = ("retrieval", "ranking", "mining")
@@ -190,6 +191,7 @@ class Task:
         metric: file name in ``metrics/``.
         labels: label space in the order of the head's outputs; empty for span, choice and retrieval.
         no_answer: span tasks: whether a question may have no answer (SQuAD 2.0), so that none may be predicted.
+        caveat: what every reader of a score on this task must know; shown wherever the task is used. Empty = nothing.
         overlaps: task → what of this task's evaluation data that task's training or dev data holds; shown wherever the
             two meet in a study, as intermediate and target.
         cluster: what one cluster is, in words, for the report.
@@ -202,6 +204,7 @@ class Task:
     data: HubData | UserData | GeneratedData
     labels: tuple[str, ...] = ()
     no_answer: bool = False
+    caveat: str = ""
     overlaps: Mapping[str, str] = field(default_factory=dict)
     cluster: str = "example"
     licence: str = ""
@@ -268,6 +271,24 @@ class Recipe(Value):
         return frozenset({"gradient_checkpointing"})
 
 
+class Sampling(Value):
+    """How often each task of a mixture gives the next batch; ``n`` is the number of its training examples.
+
+    ``proportional``: p ∝ n; ``temperature``: p ∝ n^(1/temperature); ``capped``: p ∝ min(n, cap); ``uniform``: equal.
+    """
+
+    kind: Literal["proportional", "temperature", "capped", "uniform"]
+    temperature: float | None = Field(default=None, ge=1)
+    cap: int | None = Field(default=None, ge=1)
+
+    @model_validator(mode="after")
+    def _is_complete(self) -> Sampling:
+        for name, kind in (("temperature", "temperature"), ("cap", "capped")):
+            if (getattr(self, name) is not None) != (self.kind == kind):
+                raise ValueError(f"{name} belongs to kind = {kind!r}, and that kind needs it")
+        return self
+
+
 class AdapterConfig(Value):
     """The shape of the trainable part: a kind (file name in ``methods/``) and its options, validated by that file."""
 
@@ -316,6 +337,14 @@ class TaskData:
 
 
 @dataclass(frozen=True, slots=True)
+class Mixture:
+    """Tasks that are trained jointly with a training's own task, each with a head of its own."""
+
+    also: tuple[TaskData, ...]
+    sampling: Sampling
+
+
+@dataclass(frozen=True, slots=True)
 class Cold:
     """Start from the backbone alone."""
 
@@ -339,7 +368,12 @@ Start = Cold | Warm | Stack
 
 @dataclass(frozen=True, slots=True)
 class Train:
-    """Train one task on English, from a start, with one method, recipe and seed."""
+    """Train one task on English, or a mixture of tasks, from a start, with one method, recipe and seed.
+
+    Attributes:
+        task: the task; of a mixture the first one.
+        mixture: the other tasks; None = ``task`` alone.
+    """
 
     backbone: Backbone
     task: TaskData
@@ -347,6 +381,7 @@ class Train:
     start: Start
     recipe: Recipe
     seed: int
+    mixture: Mixture | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -356,6 +391,8 @@ class Predict:
     Attributes:
         model: for retrieval any Train (its head is not used) or a Backbone; otherwise a Train of the same task.
         layer: hidden layer that is pooled; set for retrieval only.
+        pooling: how its states become one vector: ``mean`` over all tokens, ``mean_no_special`` without ``<s>`` and
+            ``</s>``, or ``cls``, the state of ``<s>``; None = ``mean_no_special``. For retrieval only.
     """
 
     model: Train | Backbone
@@ -367,6 +404,7 @@ class Predict:
     precision: Literal["fp32", "bf16"]
     layer: int | None = None
     threads: int = 1
+    pooling: Pooling | None = None
 
 
 Step = Train | Predict

@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from xstilts.spec import Mode, StartName, Value
+from xstilts.spec import Mode, Pooling, Sampling, StartName, Value, unique
 
 
 class System(Value):
@@ -24,6 +24,21 @@ class System(Value):
     adapter: str
     start: StartName
     recipe: dict[str, Any] = Field(default_factory=dict)
+
+
+class MixtureTable(Value):
+    """Tasks that one training learns jointly, a head for each; its name stands among the intermediate tasks.
+
+    With the task ``mlm`` among them it is intermediate training with masked language modelling mixed in.
+
+    Attributes:
+        tasks: the first one names the training's metric and labels in the result.
+        sampling: how often each task's batches are drawn.
+    """
+
+    name: str = Field(pattern=r"^[A-Za-z0-9_+-]+$")
+    tasks: tuple[str, ...] = Field(min_length=2)
+    sampling: Sampling = Field(default_factory=lambda: Sampling(kind="proportional"))
 
 
 class Comparison(Value):
@@ -48,6 +63,14 @@ class Study(Value):
     Recipes are layered, later wins: ``recipe.common``, ``recipe.<role>``, ``task_recipe.<task>``, the system's own.
 
     Attributes:
+        intermediates: tasks and mixtures.
+        intermediate_language: ``en``, or the language of the user's translations that intermediates are trained on.
+        preliminary: target → task that every system trains right before it, the direct one too; a target without
+            training rows is then predicted from that training. XTREME-R's protocol has two: Social IQa before COPA, and
+            SQuAD before Tatoeba.
+        subsets: tasks whose data files are declared to hold only a part of the published rows.
+        languages: of the predictions; empty = all that a target has.
+        pooling: of retrieval; see ``spec.Predict``.
         source_seeds: ``paired`` = seed s builds on intermediates of seed s; ``fixed`` = all build on the first seed's.
     """
 
@@ -58,10 +81,25 @@ class Study(Value):
     seeds: tuple[int, ...] = Field(min_length=1)
     source_seeds: Literal["paired", "fixed"] = "paired"
     intermediates: tuple[str, ...] = ()
+    intermediate_language: str = "en"
+    mixture: tuple[MixtureTable, ...] = ()
     targets: tuple[str, ...] = Field(min_length=1)
+    preliminary: dict[str, str] = Field(default_factory=dict)
+    subsets: tuple[str, ...] = ()
     languages: tuple[str, ...] = ()
     retrieval_layer: int | None = None
+    pooling: Pooling | None = None
     recipe: dict[Literal["common", "intermediate", "target"], dict[str, Any]]
     task_recipe: dict[str, dict[str, Any]] = Field(default_factory=dict)
     system: tuple[System, ...] = Field(min_length=1)
     comparison: tuple[Comparison, ...] = ()
+
+    def members(self, intermediate: str) -> tuple[str, ...]:
+        """The tasks behind the name of an intermediate: those of a mixture, or the one task itself."""
+        return next((each.tasks for each in self.mixture if each.name == intermediate), (intermediate,))
+
+    @property
+    def tasks(self) -> tuple[str, ...]:
+        """Every task that the study trains or predicts, each once."""
+        intermediates = (name for each in self.intermediates for name in self.members(each))
+        return unique((*intermediates, *self.preliminary.values(), *self.targets))

@@ -1,0 +1,48 @@
+"""Every task of the catalogue: counted, declared in full, and loaded from rows in the schema of its source."""
+
+import pytest
+
+from xstilts.data import load_examples
+from xstilts.formats import load_format
+from xstilts.metrics import load_metric
+from xstilts.spec import GeneratedData, HubData, UserData
+from xstilts.tasks import load_task, task_names
+
+GENERATED = 16
+REAL = tuple(name for name in task_names() if not isinstance(load_task(name).data, GeneratedData))
+REAL_TASKS = 5
+
+
+def test_tasks_are_counted():
+    assert len(REAL) == REAL_TASKS
+    assert len(task_names()) == GENERATED + REAL_TASKS
+
+
+@pytest.mark.parametrize("name", REAL)
+def test_declaration(name):
+    task = load_task(name)
+    assert task.name == name
+    assert task.licence
+    assert task.citation
+    assert load_metric(task.metric).name == task.metric
+    assert load_format(task.format).name == task.format
+    assert len(set(task.data.parts)) == len(task.data.parts)
+    assert set(task.overlaps) <= set(task_names())
+    if isinstance(task.data, HubData):
+        assert all(len(part.revision) == 40 for part in task.data.parts), "a commit hash, not a branch"
+    else:
+        assert isinstance(task.data, UserData)
+        assert task.data.obtain
+    for split in ("train", "dev"):
+        assert set(task.languages(split)) <= {"en", "mul"}, "labels are English only"
+
+
+@pytest.mark.parametrize("name", REAL)
+def test_loads_from_its_fixture(name, from_fixture):
+    whole = load_task(name)
+    task, sources = from_fixture(name)
+    for split in ("train", "dev", "test"):
+        assert bool(task.languages(split)) == bool(whole.languages(split)), f"the fixture has no {split}"
+        if task.languages(split):
+            examples = load_examples(task, split, task.languages(split), sources)
+            assert {example.language for example in examples} >= set(task.languages(split)[:1])
