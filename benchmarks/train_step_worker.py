@@ -115,9 +115,9 @@ def run_xstilts(method: str, settings: Settings, clock: Clock) -> dict[str, Any]
     from xstilts.batches import NO_ANCHORS, Feature
     from xstilts.config import load_adapter
     from xstilts.engine import compose
-    from xstilts.engine.loop import Evaluation, Job, Loop, Place
+    from xstilts.engine.loop import Evaluation, Job, Loop, Member, Place
     from xstilts.key import key
-    from xstilts.spec import Cold, GeneratedData, Recipe, Task, TaskData, Train
+    from xstilts.spec import Cold, GeneratedData, Recipe, Sampling, Task, TaskData, Train
 
     def evaluate() -> Evaluation:
         clock.tick()
@@ -130,12 +130,13 @@ def run_xstilts(method: str, settings: Settings, clock: Clock) -> dict[str, Any]
     adapter = load_adapter(CONFIGS / f"{ADAPTERS[method]}.toml")
     step = Train(resolve(settings.backbone), TaskData("bench", 1, "accuracy 1", ""), adapter, Cold(), recipe, 0)
     runtime = compose.Runtime(settings.device, lambda train: Path(), checkpoint_seconds=float("inf"))
-    trainee = compose.for_training(step, task, runtime)
+    trainee = compose.for_training(step, [task], runtime)
     features = tuple(
         Feature(number, (np.array(ids, np.int32),), np.array([label]), NO_ANCHORS)
         for number, (ids, label) in enumerate(sentences(settings))
     )
-    job = Job("bench", trainee.model, trainee.trained, features, recipe, 0, evaluate)
+    members = (Member("bench", trainee.model, features),)
+    job = Job("bench", trainee.model, trainee.trained, members, Sampling(kind="proportional"), recipe, 0, evaluate)
     with tempfile.TemporaryDirectory() as directory:
         loop = Loop(job, Place(key(step), Path(directory), runtime, time.perf_counter()))
         reset_peak_memory(loop.device)

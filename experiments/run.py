@@ -25,6 +25,8 @@ def main(arguments: list[str] | None = None) -> int:
         mode=options.mode,
         backbone=options.backbone,
         data=options.data,
+        files=options.files,
+        lang=options.lang,
         store=options.store,
         reports=ROOT / "report",
         out=options.out,
@@ -50,6 +52,8 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--backbone", help="hub id (org/name[@revision]) or directory; default: the study's own")
     parser.add_argument("--data", type=Path, help="root of a local hub mirror; default: the hub")
+    parser.add_argument("--files", type=Path, help="directory of files that only you can supply (CCGbank, BUCC, …)")
+    parser.add_argument("--lang", help="train intermediate tasks on your translations in FILES/translated/TASK/LANG")
     parser.add_argument("--store", type=Path, default=ROOT / "store", help="where finished steps are kept")
     parser.add_argument("--out", type=Path, help="where the report is written (default: report/STUDY@BACKBONE)")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps … (default: auto)")

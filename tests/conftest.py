@@ -206,9 +206,10 @@ class Bench:
         from xstilts.engine import train
 
         if key(step) not in self.done:
-            format_name = step.task.name.removeprefix("toy_")
+            names = [task.name.removeprefix("toy_") for task in step.tasks]
+            members = [(toy_task(name), data or self.data(name)) for name in names]
             directory = self.directory(step)
-            train.run(step, toy_task(format_name), data or self.data(format_name), directory, self.runtime(**runtime))
+            train.run(step, members, directory, self.runtime(**runtime))
             self.done[key(step)] = directory
         return self.done[key(step)]
 

@@ -91,20 +91,22 @@ def test_an_unreachable_hub_is_one_clear_error(tmp_path):
     )
     settings = {"HF_HUB_OFFLINE": "1", "HF_HOME": str(tmp_path), "PATH": ""}
     shown = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, env=settings, check=True)
-    assert shown.stdout.startswith("backbone: cannot be had from the hub (")
-    assert "given 'FacebookAI/xlm-roberta-base'" in shown.stdout and shown.stdout.count("\n") == 1
+    assert shown.stdout.startswith(
+        "hub: FacebookAI/xlm-roberta-base at main: cannot be downloaded (--backbone also reads"
+    )
+    assert "HF_HUB_OFFLINE forbids to ask the hub" in shown.stdout and shown.stdout.count("\n") == 1
 
 
 def test_the_hub_is_asked_for_three_files_and_a_revision(monkeypatch, copy):
     asked = {}
 
-    def download(repo, revision, allow_patterns):
-        asked.update(repo=repo, revision=revision, patterns=allow_patterns)
+    def download(repo, repo_type, revision, allow_patterns):
+        asked.update(repo=repo, kind=repo_type, revision=revision, patterns=allow_patterns)
         return str(copy)
 
     monkeypatch.setattr("huggingface_hub.snapshot_download", download)
     found = resolve("org/name@abc123")
-    assert asked == {"repo": "org/name", "revision": "abc123", "patterns": list(module.FILES)}
+    assert asked == {"repo": "org/name", "kind": "model", "revision": "abc123", "patterns": list(module.FILES)}
     assert (found.name, found.path) == ("org/name@abc123", str(copy))
 
 
@@ -208,6 +210,20 @@ def test_unreadable_weights_are_refused(copy):
 def test_files_that_change_after_planning_are_noticed(copy):
     found = resolve(str(copy))
     rewrite(copy, lambda tensors: {name: tensor + 1e-3 for name, tensor in tensors.items()})
+    with pytest.raises(XstiltsError, match="changed since the study was planned"):
+        load_encoder(found)
+
+
+def test_a_large_encoder_is_not_kept_beside_the_model(copy, monkeypatch):
+    found = resolve(str(copy))
+    expected = load_encoder(found).state_dict()
+    module._encoder_tensors.cache_clear()
+    monkeypatch.setattr(module, "LARGE", 0)
+    encoder = load_encoder(found)
+    assert module._encoder_tensors.cache_info().currsize == 0
+    assert all(torch.equal(tensor, expected[name]) for name, tensor in encoder.state_dict().items())
+    rewrite(copy, lambda tensors: {name: tensor + 1 for name, tensor in tensors.items()})
+    assert all(torch.equal(tensor, expected[name]) for name, tensor in encoder.state_dict().items())
     with pytest.raises(XstiltsError, match="changed since the study was planned"):
         load_encoder(found)
 

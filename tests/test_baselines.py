@@ -42,6 +42,12 @@ def test_tags_are_looked_up_word_by_word():
     assert found["overlap"] == {"af": 100.0}
 
 
+@pytest.mark.parametrize("format_name", ["ranking", "mining"])
+def test_large_pools_have_none(format_name):
+    pool = [example(Sentence("Hof", "candidate"), None), example(Sentence("farm", "query"), ("1",))]
+    assert baselines(task(format_name), [], pool) == {}
+
+
 def test_span_tasks_have_none():
     assert baselines(task("span", "squad"), [], [example(Passage("q", "c"), Answers(("c",), (0,)))]) == {}
 

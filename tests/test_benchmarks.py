@@ -1,4 +1,4 @@
-"""The benchmark runs, on a model that is too small to say anything."""
+"""The benchmarks run, on sizes that are too small to say anything."""
 
 import json
 import subprocess
@@ -20,3 +20,32 @@ def test_the_training_step_is_measured_beside_both_settings_of_the_library(tmp_p
     assert {run["tool"] for run in runs} == {"xstilts", "hf", "hf-tuned"}
     assert len({run["trainable_parameters"] for run in runs}) == 1
     assert "bottleneck: xstilts / hf-tuned" in shown.stdout
+
+
+def test_the_loader_is_measured_beside_the_library(tmp_path):
+    out = tmp_path / "data.json"
+    command = [sys.executable, "benchmarks/data.py", "--rows", "60", "--rounds", "1", "--out", str(out)]
+    shown = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, timeout=200)
+    assert shown.returncode == 0, shown.stderr
+    content = json.loads(out.read_text())
+    assert [(run["tool"], run["when"]) for run in content["runs"]] == [
+        (tool, when) for tool in ("xstilts", "datasets", "datasets x2") for when in ("first", "again")
+    ]
+    assert len({run["tokens"] for run in content["runs"]}) == 1
+    assert set(content["ratios_of_lowest"]) == {
+        f"{when}: {tool} / xstilts" for when in ("first", "again") for tool in ("datasets", "datasets x2")
+    }
+    assert "seconds per 100,000 rows" in shown.stdout
+
+
+def test_search_is_measured_beside_a_plain_product(tmp_path):
+    out = tmp_path / "retrieval.json"
+    sizes = ("--candidates", "2000", "--plain", "1000", "--languages", "1", "--repeats", "1", "--folder", str(tmp_path))
+    command = [sys.executable, "benchmarks/retrieval.py", *sizes, "--out", str(out)]
+    shown = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, timeout=200)
+    assert shown.returncode == 0, shown.stderr
+    runs = json.loads(out.read_text())["runs"]
+    assert [run["what"] for run in runs] == ["pool float32", "pool float16", "blocks", "plain", "languages"]
+    assert all(run["seconds"] > 0 and run["peak_bytes"] < 2**30 for run in runs)
+    assert "blocks / plain" in shown.stdout
+    assert [path.name for path in tmp_path.iterdir()] == ["retrieval.json"], "the vectors are gone"

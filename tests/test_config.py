@@ -57,7 +57,7 @@ def problems(tmp_path, text):
 
 
 def test_everything_shipped_is_counted():
-    assert [path.stem for path in STUDIES] == ["mini", "real_sample"]
+    assert [path.stem for path in STUDIES] == ["mini", "mirror", "real_sample", "xtreme", "xtreme_r"]
     assert [path.stem for path in ADAPTERS] == ["full", "head", "houlsby_r16", "lora_r8", "pfeiffer_r16"]
     assert method_kinds() == ("bottleneck", "full", "head", "lora")
 
@@ -163,3 +163,48 @@ def test_bad_adapter_config(tmp_path, text, expected):
     (tmp_path / "t.toml").write_text(GOOD)
     with pytest.raises(XstiltsError, match=expected):
         load_study(str(tmp_path / "t.toml"), tmp_path, tmp_path / "configs")
+
+
+MIXTURE = """
+[[mixture]]
+name = "both"
+tasks = ["mini_mnli", "mini_qqp"]
+sampling = { kind = "temperature", temperature = 2.0 }
+"""
+
+
+def test_a_mixture_is_an_intermediate(tmp_path):
+    study = load(tmp_path, GOOD.replace('["mini_mnli"]', '["mini_mnli", "both"]') + MIXTURE).study
+    assert study.members("both") == ("mini_mnli", "mini_qqp")
+    assert study.members("mini_mnli") == ("mini_mnli",)
+    assert study.tasks == ("mini_mnli", "mini_qqp", "mini_xnli", "mini_tatoeba")
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (MIXTURE.replace('"mini_qqp"', '"mini_qpq"'), "mixture both: tasks: unknown task; given 'mini_qpq'"),
+        (MIXTURE.replace('"both"', '"mini_ccg"'), "mixture: has the name of a task"),
+        (MIXTURE.replace('"mini_qqp"', '"mini_mnli"'), "tasks: given twice"),
+        (MIXTURE.replace(", temperature = 2.0", ""), "temperature belongs to kind = 'temperature'"),
+        (MIXTURE.replace("temperature = 2.0", "temperature = 2.0, cap = 3"), "cap belongs to kind = 'capped'"),
+        (MIXTURE + MIXTURE, "mixture.name: given twice"),
+    ],
+)
+def test_what_is_wrong_with_a_mixture_is_told(tmp_path, text, expected):
+    assert expected in problems(tmp_path, GOOD + text)
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ('preliminary = { mini_xnli = "mini_qpq" }', "preliminary: unknown task; given 'mini_qpq'"),
+        ('preliminary = { mini_pawsx = "mini_qqp" }', "not a target of this study; given 'mini_pawsx'"),
+        ('subsets = ["mini_qqp"]', "subsets: not a task of this study; given 'mini_qqp'"),
+        ('pooling = "max"', "pooling"),
+        ('targets = ["mini_mlm"]', "targets: masked language modelling is only trained, never tested"),
+    ],
+)
+def test_what_is_wrong_with_the_protocol_is_told(tmp_path, line, expected):
+    text = GOOD.replace('targets = ["mini_xnli", "mini_tatoeba"]\n', "") if line.startswith("targets") else GOOD
+    assert expected in problems(tmp_path, text.replace('title = "T"', f'title = "T"\n{line}'))

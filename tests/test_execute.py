@@ -1,5 +1,6 @@
 """The graph walk, with a stand-in for the computation: who runs what, once, and what survives a kill."""
 
+import dataclasses
 import json
 import multiprocessing
 import os
@@ -17,7 +18,7 @@ from xstilts.execute import Machine, missing
 from xstilts.key import key
 from xstilts.lineage import inputs, reads
 from xstilts.plan import evictable, expand
-from xstilts.spec import Backbone, Train
+from xstilts.spec import Backbone, Train, Warm
 from xstilts.store import WEIGHTS, Store
 
 ROOT = Path(__file__).parents[1]
@@ -249,3 +250,106 @@ def test_a_source_evicted_before_its_lock_is_held_is_made_again(plan, machine, c
     assert execute.perform(predict, machine) is None
     outcome, _ = run(plan, machine)
     assert set(outcome.made) == {key(source), key(predict)} and not outcome.failed
+
+
+def test_a_module_below_a_stack_that_cannot_be_made_again_blocks_what_reads_it(plan, machine, monkeypatch):
+    """The training on top of it is finished, but its prediction reads both modules."""
+    run(plan, machine)
+    predict = next(step for step in plan.steps.values() if len(reads(step)) == 2)
+    below = key(reads(predict)[0])
+    (machine.store.directory(below) / WEIGHTS).unlink()
+    machine.store.directory(key(predict)).rename(machine.store.root / "elsewhere")
+
+    def failing(step, machine, directory):
+        raise fail("here", "went wrong")
+
+    monkeypatch.setattr(execute, "_compute", failing)
+    outcome, events = run(plan, machine)
+    assert list(outcome.failed) == [below] and outcome.blocked == (key(predict),) and not outcome.made
+    assert [event.kind for event in events] == ["started", "failed", "blocked"]
+
+
+def test_a_training_that_others_made_read_and_evicted_meanwhile_is_not_repeated(plan, machine, compute):
+    machine.store.prepare()
+    late = execute._Progress(plan, machine.store)
+    run(plan, machine)
+    compute.write_text("")
+    while late.waiting:
+        assert late.able and late.take(1) == []
+    assert ran(compute) == [] and late.made == []
+
+
+def test_weights_that_a_killed_run_left_are_dropped_by_the_next(plan, machine):
+    run(plan, machine)
+    left = sorted(evictable(plan))[0]
+    (machine.store.directory(left) / WEIGHTS).write_text(left)
+    run(plan, machine)
+    assert not machine.store.has_weights(left)
+
+
+GROUPS = 1250
+
+
+@pytest.fixture
+def large_plan(plan):
+    """5,000 steps: 1,250 times a source, a full fine-tuning on it, and a prediction of either."""
+    full = {name: step for name, step in plan.steps.items() if isinstance(step, Train) and step.method.kind == "full"}
+    source = next(step for step in full.values() if step.task.name == "mini_mnli")
+    target = next(step for step in full.values() if inputs(step) == (source,))
+    predicted = {name: step for name, step in plan.steps.items() if name not in full}
+    predicts = [next(step for step in predicted.values() if inputs(step) == (each,)) for each in (source, target)]
+    steps = []
+    for seed in range(GROUPS):
+        first = dataclasses.replace(source, seed=seed)
+        second = dataclasses.replace(target, seed=seed, start=Warm(first))
+        pairs = zip(predicts, (first, second), strict=True)
+        steps += [first, second, *(dataclasses.replace(predict, model=model) for predict, model in pairs)]
+    return dataclasses.replace(plan, steps={key(step): step for step in steps})
+
+
+class CountingStore(Store):
+    """Counts how often something is looked up."""
+
+    looks = 0
+
+    def is_done(self, key):
+        CountingStore.looks += 1
+        return super().is_done(key)
+
+    def has_weights(self, key):
+        CountingStore.looks += 1
+        return super().has_weights(key)
+
+
+def test_the_walk_of_a_large_plan_is_linear(large_plan, tmp_path, monkeypatch):
+    """Every event looks at a few steps; a walk of the whole plan per event would take 25 million looks."""
+    store = CountingStore(tmp_path / "large")
+    order = []
+
+    def stand_in(step, machine):
+        name = key(step)
+        assert all((store.directory(key(source)) / WEIGHTS).is_file() for source in reads(step))
+        store.directory(name).mkdir()
+        (store.directory(name) / "files.json").write_text("{}")
+        if isinstance(step, Train):
+            (store.directory(name) / WEIGHTS).touch()
+        order.append(name)
+        return ""
+
+    monkeypatch.setattr(execute, "perform", stand_in)
+    steps = 4 * GROUPS
+    assert len(large_plan.steps) == steps
+    outcome, events = run(large_plan, Machine(store, Sources(), "cpu"))
+    assert order == list(large_plan.steps) == list(outcome.made) and len(events) == 2 * steps
+    assert CountingStore.looks < 12 * steps
+    kept = {name for name in large_plan.steps if store.has_weights(name)}
+    assert len(kept) == GROUPS and not kept & evictable(large_plan)
+
+
+def test_one_failure_in_a_large_plan_blocks_what_needs_it(large_plan, tmp_path, monkeypatch):
+    def stand_in(step, machine):
+        raise fail("here", "went wrong")
+
+    monkeypatch.setattr(execute, "perform", stand_in)
+    outcome, _ = run(large_plan, Machine(Store(tmp_path / "large"), Sources(), "cpu"))
+    assert len(outcome.failed) == GROUPS and len(outcome.blocked) == 3 * GROUPS and not outcome.made

@@ -5,15 +5,30 @@ import subprocess
 import sys
 
 import pytest
+from pydantic import ValidationError
 
 from xstilts.key import describe, key, stable_int
-from xstilts.spec import AdapterConfig, Backbone, Cold, Predict, Recipe, Stack, TaskData, Train, Warm
+from xstilts.spec import (
+    AdapterConfig,
+    Backbone,
+    Cold,
+    Mixture,
+    Predict,
+    Recipe,
+    Sampling,
+    Stack,
+    TaskData,
+    Train,
+    Warm,
+)
 
 BACKBONE = Backbone("b" * 64, 4, 256, "mini", "/somewhere")
 TASK = TaskData("mini_mnli", 1, "accuracy 1", "d" * 64)
 METHOD = AdapterConfig(kind="bottleneck", options={"reduction": 16, "where": "output"})
 RECIPE = Recipe(epochs=3, lr=1e-3, precision="fp32")
 TRAIN = Train(BACKBONE, TASK, METHOD, Cold(), RECIPE, 1)
+ALSO = (dataclasses.replace(TASK, name="mini_qqp"), TaskData("mini_mlm", 1, "accuracy 1", "e" * 64))
+MIXED = dataclasses.replace(TRAIN, mixture=Mixture(ALSO, Sampling(kind="proportional")))
 PREDICT = Predict(TRAIN, TASK, "test", ("en", "de"), 128, 64, "fp32")
 
 GOLDEN = {
@@ -21,6 +36,16 @@ GOLDEN = {
     "warm": (dataclasses.replace(TRAIN, start=Warm(TRAIN)), "1c2b6abc248ef5a0c843ed9c8db111ac"),
     "stack": (dataclasses.replace(TRAIN, start=Stack((TRAIN,))), "efa36a250a723ab25e0c8859308e0dd3"),
     "predict": (PREDICT, "117d34c7fe14fff69f55088edfbb000e"),
+    "mixture": (MIXED, "3fb793b536bfc7b0846c938a7c5ccb3c"),
+    "mixture, temperature": (
+        dataclasses.replace(MIXED, mixture=Mixture(ALSO, Sampling(kind="temperature", temperature=2.0))),
+        "cac93d82004c28bd6551833eaddd3217",
+    ),
+    "mixture, capped": (
+        dataclasses.replace(MIXED, mixture=Mixture(ALSO[:1], Sampling(kind="capped", cap=40_000))),
+        "07aa5ebd136fc3e1316dd51f68c4d304",
+    ),
+    "stack on a mixture": (dataclasses.replace(TRAIN, start=Stack((MIXED,))), "48f73ed860f10fa33b56b66c4a1cc8b2"),
     "bare": (dataclasses.replace(PREDICT, model=BACKBONE, layer=3), "d24c424af2f594d914dea84a9572895f"),
 }
 
@@ -89,6 +114,43 @@ def test_every_other_recipe_field_counts():
 )
 def test_what_changes_the_result_counts(other):
     assert key(other) != key(TRAIN)
+
+
+def test_tasks_sampling_and_order_of_a_mixture_count():
+    sampling = MIXED.mixture.sampling
+    mixtures = [
+        Mixture(ALSO, sampling),
+        Mixture(ALSO[::-1], sampling),
+        Mixture(ALSO[:1], sampling),
+        Mixture((), sampling),
+        Mixture(ALSO, Sampling(kind="uniform")),
+        Mixture(ALSO, Sampling(kind="temperature", temperature=2.0)),
+        Mixture(ALSO, Sampling(kind="temperature", temperature=5.0)),
+        Mixture(ALSO, Sampling(kind="capped", cap=10)),
+    ]
+    keys = {key(dataclasses.replace(TRAIN, mixture=mixture)) for mixture in mixtures}
+    assert len(keys | {key(TRAIN)}) == len(mixtures) + 1
+    assert MIXED.tasks == (TASK, *ALSO) and TRAIN.tasks == (TASK,)
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"kind": "temperature"},
+        {"kind": "temperature", "cap": 10},
+        {"kind": "temperature", "temperature": 0.5},
+        {"kind": "capped"},
+        {"kind": "capped", "cap": 0},
+        {"kind": "capped", "cap": 10, "temperature": 2.0},
+        {"kind": "uniform", "cap": 10},
+        {"kind": "proportional", "temperature": 2.0},
+        {"kind": "square root"},
+        {},
+    ],
+)
+def test_a_sampling_that_says_too_much_or_too_little_is_refused(given):
+    with pytest.raises(ValidationError):
+        Sampling(**given)
 
 
 def test_order_of_a_stack_counts():

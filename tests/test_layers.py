@@ -15,11 +15,11 @@ FILES = sorted(path for path in SOURCE.rglob("*.py"))
 LAYERS = (
     {"errors", "spec"},
     {"study", "catalogue"},
-    {"key", "store", "schema", "batches", "metrics", "significance", "methods", "mini"},
+    {"hub", "key", "store", "schema", "batches", "metrics", "search", "significance", "methods", "mini"},
     {"lineage", "tasks", "data", "formats", "backbone", "estimands", "results", "baselines"},
-    {"config", "compare", "engine"},
+    {"config", "compare", "engine", "inspection"},
     {"plan", "report"},
-    {"execute", "manifest"},
+    {"execute", "manifest", "inventory"},
     {"session"},
 )
 LAYER = {name: level for level, names in enumerate(LAYERS) for name in names}
@@ -66,7 +66,7 @@ def loads_torch(statement: str) -> bool:
     return shown.stdout.strip().splitlines()[-1] == "True"
 
 
-NEEDS_TORCH = {"batches", "formats", "engine"}
+NEEDS_TORCH = {"batches", "formats", "engine", "inspection"}
 TORCH_FREE = sorted(set(LAYER) - NEEDS_TORCH)
 
 
@@ -75,7 +75,13 @@ def test_planning_and_reporting_never_import_torch(name):
     assert not loads_torch(f"import xstilts.{name}")
 
 
-@pytest.mark.parametrize("script", ["experiments/run.py", "analysis/report.py"])
+@pytest.mark.parametrize(
+    "script",
+    [
+        "analysis/report.py",
+        *(f"experiments/{name}.py" for name in ("fetch", "inspect_task", "layers", "list_tasks", "run")),
+    ],
+)
 def test_help_is_fast_and_never_imports_torch(script):
     program = "import sys, runpy\nsys.argv = ['x', '--help']\n"
     program += f"try:\n    runpy.run_path({script!r}, run_name='__main__')\n"

@@ -150,3 +150,65 @@ def test_what_the_backbone_does_not_have_is_refused_before_anything_runs(tmp_pat
 def test_layer_zero_is_a_layer(tmp_path):
     plan = plan_of(tmp_path, STUDY.replace('title = "T"', 'title = "T"\nretrieval_layer = 0'))
     assert {cell.predict.layer for cell in plan.cells if cell.target == "mini_tatoeba"} == {0}
+
+
+# -------------------------------------------------------------------------------- mixtures, preliminary tasks, rows
+
+MIXED = STUDY.replace(
+    'intermediates = ["mini_mnli", "mini_squad1"]',
+    'intermediates = ["mini_mnli", "both"]\n'
+    'mixture = [{ name = "both", tasks = ["mini_qqp", "mini_mnli"], sampling = { kind = "capped", cap = 100 } }]',
+)
+
+
+def test_a_mixture_is_one_training_of_several_tasks(tmp_path):
+    plan = plan_of(tmp_path, MIXED)
+    cells = [cell for cell in plan.cells if cell.intermediate == "both"]
+    assert len(cells) == 3 * 2 * 2
+    for cell in cells:
+        train = cell.intermediate_train
+        assert train.task.name == "mini_qqp"
+        assert [each.name for each in train.mixture.also] == ["mini_mnli"]
+        assert (train.mixture.sampling.kind, train.mixture.sampling.cap) == ("capped", 100)
+    assert any(label(plan, step).startswith("train mini_qqp+mini_mnli ·") for step in trains(plan))
+    alone = [step for step in trains(plan) if step.mixture is None]
+    assert {step.task.name for step in alone} == {"mini_mnli", "mini_xnli"}
+
+
+def test_a_preliminary_task_is_trained_before_the_target_in_every_arm(tmp_path):
+    plan = plan_of(tmp_path, STUDY.replace('title = "T"', 'title = "T"\npreliminary = { mini_xnli = "mini_qqp" }'))
+    for cell in (cell for cell in plan.cells if cell.target == "mini_xnli"):
+        before = cell.train.start.source
+        assert isinstance(cell.train.start, Warm)
+        assert (before.task.name, before.seed) == ("mini_qqp", cell.seed)
+        if cell.intermediate is None:
+            assert before.start == Cold()
+        elif cell.system == "adapter_stack":
+            assert before.start == Stack((cell.intermediate_train,))
+        else:
+            assert before.start == Warm(cell.intermediate_train)
+
+
+def test_an_untrained_target_is_predicted_from_its_preliminary_task(tmp_path):
+    plan = plan_of(
+        tmp_path, STUDY.replace('title = "T"', 'title = "T"\npreliminary = { mini_tatoeba = "mini_squad1" }')
+    )
+    for cell in (cell for cell in plan.cells if cell.target == "mini_tatoeba"):
+        assert cell.predict.model == cell.train
+        assert cell.train.task.name == "mini_squad1"
+        assert cell.train != cell.intermediate_train
+
+
+def test_translated_intermediates_are_other_trainings_and_targets_stay_english(plan, tmp_path):
+    asked = []
+    (tmp_path / "de.toml").write_text(STUDY.replace('title = "T"', 'title = "T"\nintermediate_language = "de"'))
+    loaded = load_study(str(tmp_path / "de.toml"), tmp_path, ROOT / "adapter_configs")
+    german = expand(loaded, BACKBONE, lambda *rows: asked.append(rows) or str(rows), "fp32")
+    for cell in german.cells:
+        assert cell.intermediate is None or cell.intermediate_train.task.language == "de"
+        assert cell.train is cell.intermediate_train or cell.train.task.language is None
+    assert {rows[3] for rows in asked if rows[0] == "mini_mnli"} == {"de"}
+    assert {rows[3] for rows in asked if rows[0] == "mini_xnli"} == {None}
+    direct = {key(cell.train) for cell in german.cells if cell.intermediate is None and cell.train}
+    assert direct == {key(cell.train) for cell in plan.cells if cell.intermediate is None and cell.train}
+    assert any("train mini_mnli@de ·" in label(german, step) for step in trains(german))

@@ -99,6 +99,21 @@ def test_a_dry_run_says_what_is_done_and_what_is_shared(finished, study, tmp_pat
     assert not (tmp_path / "none").exists()
 
 
+def test_a_dry_run_without_data_says_what_to_do(study, tmp_path):
+    (tmp_path / "hub" / "org" / "name").mkdir(parents=True)
+    where = ["--data", str(tmp_path / "hub"), "--study", "real_sample", "--dry-run"]
+    shown = run(study, tmp_path / "store", *where)
+    assert shown.returncode == 1
+    assert "85 steps (42 trainings): 0 done, 0 partial, 0 to do, 85 with no data" in shown.stdout
+    assert "train squad1 · full cold · seed 1" in shown.stdout and "mirror rajpurkar/squad" in shown.stdout
+    assert "the mirror has no such data set; given 'google/xtreme'" in shown.stdout
+    command = f"experiments/fetch.py --tasks udpos_pud sib200 xquad tatoeba squad1 --out {tmp_path / 'hub'}"
+    assert command in " ".join(shown.stdout.split())
+    again = run(study, tmp_path / "store", *where[:-1])
+    assert again.returncode == 2 and "Traceback" not in again.stderr
+    assert "experiments/fetch.py" in again.stderr and not (tmp_path / "store").exists()
+
+
 def test_two_processes_and_a_kill_give_the_same_bits(finished, study, tmp_path):
     """One is killed in the middle, two others then share what is left."""
     store = tmp_path / "store"
@@ -174,3 +189,42 @@ def test_bad_input_is_one_clear_message(name, study, tmp_path):
     assert expected in shown.stderr and shown.stderr.startswith("error: ")
     assert "Traceback" not in shown.stderr
     assert not list(tmp_path.glob("store/steps/*"))
+
+
+def test_intermediates_can_be_trained_on_the_users_translations(study, tmp_path):
+    from xstilts.data import Sources, load_examples
+    from xstilts.tasks import load_task
+
+    task = load_task("mini_squad1")
+    path = tmp_path / "files" / "translated" / "mini_squad1" / "de" / "train.jsonl"
+    path.parent.mkdir(parents=True)
+    rows = load_examples(task, "train", ("en",), Sources())
+
+    def line(row):
+        answers = {"texts": row.gold.texts, "starts": row.gold.starts}
+        text = {"question": row.fields.question.upper(), "context": row.fields.context, "answers": answers}
+        return json.dumps({"item_id": row.item_id, **text})
+
+    path.write_text("\n".join(map(line, rows[:-1])))
+    german = ["--files", str(tmp_path / "files"), "--lang", "de", "--mode", "adapter"]
+    refused = run(study, tmp_path / "store", *german)
+    assert refused.returncode == 2
+    assert rows[-1].item_id in refused.stderr and "Traceback" not in refused.stderr
+
+    path.write_text("\n".join(map(line, rows)))
+    shown = run(study, tmp_path / "store", *german)
+    assert shown.returncode == 0, shown.stderr
+    assert "train mini_squad1@de · lora_r8 cold" in shown.stdout
+    manifest = json.loads((tmp_path / "store" / "studies" / "tiny_de@mini.json").read_text())
+    assert manifest["study"]["intermediate_language"] == "de"
+    assert "translations into de" in (tmp_path / "report" / "report.md").read_text()
+
+
+def test_a_mixture_with_masked_language_modelling_runs_to_its_report(study, tmp_path):
+    mixed = tmp_path / "mixed.toml"
+    mixture = '[[mixture]]\nname = "qa+mlm"\ntasks = ["mini_squad1", "mini_mlm"]\n'
+    mixed.write_text(STUDY.replace('intermediates = ["mini_squad1"]', 'intermediates = ["qa+mlm"]') + mixture)
+    shown = run(mixed, tmp_path / "store", "--mode", "adapter")
+    assert shown.returncode == 0, shown.stderr
+    assert "train mini_squad1+mini_mlm · lora_r8 cold" in shown.stdout
+    assert "qa+mlm (mini_squad1 + mini_mlm, proportional sampling)" in (tmp_path / "report" / "report.md").read_text()

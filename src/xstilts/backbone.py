@@ -10,13 +10,14 @@ from __future__ import annotations
 import gc
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from xstilts import hub
 from xstilts.errors import Problem, XstiltsError, fail
 from xstilts.spec import Backbone
 
@@ -27,10 +28,12 @@ if TYPE_CHECKING:
 
 FILES = ("config.json", "model.safetensors", "tokenizer.json")
 MINI = Path(__file__).parent / "mini" / "backbone"
-KNOWN = ("mini", "FacebookAI/xlm-roberta-base", "FacebookAI/xlm-roberta-large")
+SHAPES = {"FacebookAI/xlm-roberta-base": (12, 512), "FacebookAI/xlm-roberta-large": (24, 512)}  # layers, positions
+KNOWN = ("mini", *SHAPES)
 SPECIAL_TOKENS = ("<s>", "<pad>", "</s>", "<unk>")
 # Tensors a checkpoint may hold beyond the encoder: the language-model head, the pooler, and a constant of old versions.
-BEYOND = ("lm_head.", "pooler.", "embeddings.position_ids")
+LM_HEAD = "lm_head."
+BEYOND = (LM_HEAD, "pooler.", "embeddings.position_ids")
 FIRST_POSITION = 2  # XLM-R counts positions from the padding token's id + 1
 LARGE = 100_000_000  # bytes of weights
 
@@ -86,6 +89,15 @@ def resolve(name: str) -> Backbone:
     return Backbone(fingerprint, config.num_hidden_layers, positions, shown, str(directory))
 
 
+def announced(name: str) -> Backbone | None:
+    """A well-known backbone as it will be, without its files: enough to show a plan, not to run it.
+
+    Its fingerprint is empty. None for any other name.
+    """
+    shape = SHAPES.get(name.partition("@")[0])
+    return None if shape is None else Backbone("", *shape, name, "")
+
+
 def load_encoder(backbone: Backbone) -> XLMRobertaModel:
     """Build the encoder in fp32 on the CPU, without a pooler; every parameter comes from the file.
 
@@ -98,7 +110,10 @@ def load_encoder(backbone: Backbone) -> XLMRobertaModel:
     directory = Path(backbone.path)
     if (directory / FILES[1]).stat().st_size > LARGE:
         gc.collect()  # models hold reference cycles; drop the previous step's before this one takes its memory
-    tensors = _encoder_tensors(backbone.path, backbone.fingerprint)
+        tensors = _read_encoder(backbone.path, backbone.fingerprint)
+    else:
+        kept = _encoder_tensors(backbone.path, backbone.fingerprint)
+        tensors = {name: tensor.clone() for name, tensor in kept.items()}
     settings = _config(directory).model_dump(exclude={"model_type"})
     with torch.device("meta"):
         encoder = XLMRobertaModel(XLMRobertaConfig(**settings, use_cache=False), add_pooling_layer=False)
@@ -106,12 +121,36 @@ def load_encoder(backbone: Backbone) -> XLMRobertaModel:
     wrong = sorted({name for name in wanted.keys() | tensors.keys() if wanted.get(name) != _shape(tensors, name)})
     if wrong:
         raise fail(str(directory / FILES[1]), f"does not fit its config.json at {len(wrong)} tensors", wrong[0])
-    encoder.load_state_dict({name: tensor.clone() for name, tensor in tensors.items()}, assign=True)
+    encoder.load_state_dict(tensors, assign=True)
     # Two constants are not part of the file; the meta device left them empty.
     constant = torch.arange(settings["max_position_embeddings"]).expand((1, -1))
     encoder.embeddings.register_buffer("position_ids", constant, persistent=False)
     encoder.embeddings.register_buffer("token_type_ids", torch.zeros_like(constant), persistent=False)
     return encoder
+
+
+def load_language_model_head(backbone: Backbone) -> dict[str, Tensor] | None:
+    """Load the head that the encoder was pre-trained with, without its decoder, which is the word embeddings.
+
+    Returns:
+        Name below ``lm_head.`` → tensor in fp32 (dense, layer norm, and the bias of the vocabulary), or None where the
+        file holds no such head.
+
+    Raises:
+        XstiltsError: parts of it are missing, or of another shape than the configuration says.
+    """
+    directory = Path(backbone.path)
+    config = _config(directory)
+    size = config.hidden_size
+    shapes: dict[str, tuple[int, ...]] = {"dense.weight": (size, size), "bias": (config.vocab_size,)}
+    shapes |= {name: (size,) for name in ("dense.bias", "layer_norm.weight", "layer_norm.bias")}
+    found = _read_tensors(directory / FILES[1], lambda name: name in {f"{LM_HEAD}{part}" for part in shapes})
+    tensors = {name.removeprefix(LM_HEAD): tensor for name, tensor in found.items()}
+    wrong = sorted(name for name, shape in shapes.items() if _shape(tensors, name) != shape)
+    if tensors and wrong:
+        what = "holds a language-model head that does not fit its config.json"
+        raise fail(str(directory / FILES[1]), what, f"{LM_HEAD}{wrong[0]}")
+    return tensors or None
 
 
 @lru_cache(maxsize=2)
@@ -162,18 +201,7 @@ def _locate(name: str) -> Path:
     repo, _, revision = name.partition("@")
     if repo.count("/") != 1 or repo.startswith((".", "/")):
         raise fail("backbone", "neither a directory nor a hub id 'org/name'", name, KNOWN)
-    return _download(repo, revision or None)
-
-
-def _download(repo: str, revision: str | None) -> Path:
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HFValidationError
-
-    try:
-        return Path(snapshot_download(repo, revision=revision, allow_patterns=list(FILES)))
-    except (OSError, HFValidationError) as error:  # offline, no such repository or revision, not cached
-        reason = str(error).strip().splitlines()[0]
-        raise fail("backbone", f"cannot be had from the hub ({reason})", repo, KNOWN) from error
+    return hub.snapshot("model", repo, revision or None, FILES, instead="--backbone also reads a directory")
 
 
 def _fingerprint(directory: Path) -> str:
@@ -209,26 +237,37 @@ def _not_xlmr(path: Path, error: ValueError) -> XstiltsError:
     )
 
 
-@lru_cache(maxsize=1)
-def _encoder_tensors(path: str, fingerprint: str) -> dict[str, Tensor]:
-    """The encoder's tensors in fp32, by the names of ``XLMRobertaModel``; kept for the next step of this process."""
-    import torch
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
+def _read_encoder(path: str, fingerprint: str) -> dict[str, Tensor]:
+    """The encoder's tensors in fp32, by the names of ``XLMRobertaModel``, in memory of their own."""
     if _fingerprint(Path(path)) != fingerprint:
         raise fail(f"backbone {path}", "its files changed since the study was planned")
-    file = Path(path) / FILES[1]
+    return _read_tensors(Path(path) / FILES[1], lambda name: not name.startswith(BEYOND))
+
+
+_encoder_tensors = lru_cache(maxsize=1)(_read_encoder)  # kept for the next step of this process
+
+
+def _read_tensors(file: Path, wanted: Callable[[str], bool]) -> dict[str, Tensor]:
+    """Those tensors of a file whose names, without ``roberta.``, are wanted, in fp32 and one after the other."""
+    import torch
+    from safetensors import SafetensorError, safe_open
+
+    found: dict[str, Tensor] = {}
+    unsound: list[str] = []
     try:
-        loaded = load_file(file)
+        with safe_open(file, "pt") as opened:
+            for stored in opened.keys():  # noqa: SIM118 (not a dictionary)
+                name = stored.removeprefix("roberta.")
+                if wanted(name):
+                    tensor = opened.get_tensor(stored)
+                    if not (tensor.is_floating_point() and tensor.isfinite().all()):
+                        unsound.append(name)
+                    found[name] = tensor.to(torch.float32, copy=True)
     except SafetensorError as error:
         raise fail(str(file), f"is not a readable safetensors file ({error})") from error
-    plain = {name.removeprefix("roberta."): tensor for name, tensor in loaded.items()}
-    kept = {name: tensor for name, tensor in plain.items() if not name.startswith(BEYOND)}
-    unsound = [name for name, tensor in kept.items() if not (tensor.is_floating_point() and tensor.isfinite().all())]
     if unsound:
         raise fail(str(file), f"{len(unsound)} tensors are not finite floating point numbers", unsound[0])
-    return {name: tensor.to(torch.float32) for name, tensor in kept.items()}
+    return found
 
 
 def _shape(tensors: Mapping[str, Tensor], name: str) -> tuple[int, ...] | None:

@@ -3,7 +3,8 @@
 ``majority`` ignores the input: the most frequent label, tag or option of the English training data; in retrieval the
 first candidate, which is chance. ``overlap`` looks at shared character trigrams only: in a pair, the label that English
 training pairs with as much overlap mostly have; among options or candidates, the one that shares most with the prompt
-or query. In tagging it is the tag a word mostly has in the English training data. Span tasks have neither.
+or query. In tagging it is the tag a word mostly has in the English training data. Span tasks have neither, and
+neither have ranking and mining: a million candidates are not compared character by character for a baseline.
 """
 
 from __future__ import annotations
@@ -12,9 +13,10 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
 
 from xstilts.metrics import load_metric
-from xstilts.spec import Choices, Example, Gold, Sentence, Task, TextPair, Words, unique
+from xstilts.spec import Choices, Example, FormatName, Gold, Sentence, Task, TextPair, Words, unique
 
 OVERLAP_BINS = 10
+WITHOUT: tuple[FormatName, ...] = ("span", "ranking", "mining", "mlm")
 
 Predictor = Callable[[Example], Gold]
 
@@ -28,9 +30,9 @@ def baselines(task: Task, train: Sequence[Example], test: Sequence[Example]) -> 
         test: examples of any number of languages.
 
     Returns:
-        baseline → language → score in percent; empty for a span task.
+        baseline → language → score in percent; empty for a format that has none.
     """
-    if task.format == "span":
+    if task.format in WITHOUT:
         return {}
     candidates: dict[str, list[Example]] = defaultdict(list)
     for example in test:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
+import sys
 from types import ModuleType
 
 from xstilts.errors import fail
@@ -30,6 +31,9 @@ def entry(package: ModuleType, name: str, where: str, what: str) -> ModuleType:
     Raises:
         XstiltsError: no such file; the nearest name is suggested.
     """
+    known = sys.modules.get(f"{package.__name__}.{name}")  # listing a folder costs more than all else here
+    if known is not None and not name.startswith("_"):
+        return known
     if name not in names(package):
         raise fail(where, f"unknown {what}", name, names(package))
     return importlib.import_module(f"{package.__name__}.{name}")

@@ -16,7 +16,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 from scipy.stats import false_discovery_control
 
-from xstilts.estimands import ALL, ALL_TARGETS, TRAINED_TARGETS, ZERO_SHOT, Estimand, estimands
+from xstilts.estimands import ALL, ALL_TARGETS, WITHOUT_RETRIEVAL, ZERO_SHOT, Estimand, estimands
 from xstilts.results import Entry, Results
 from xstilts.schema import CellRecord, Manifest
 from xstilts.significance.two_way import Interval, Linear, Scope, combine, linearise, two_way
@@ -41,6 +41,7 @@ class Flag(StrEnum):
     SAME_PREDICTIONS = "both sides are the same predictions"
     SHARED_PREDICTIONS = "some targets are the same predictions on both sides"
     FEW_CLUSTERS = f"few clusters: fewer than {MIN_CLUSTERS} in a target or language"
+    CONTAMINATED = "shares data with a task trained before it"
     CONTAMINATION_UNKNOWN = "overlap of intermediate data and test set not checked"
 
 
@@ -242,7 +243,12 @@ class _Bench:
             yield Flag.SAME_PREDICTIONS if same else Flag.SHARED_PREDICTIONS
         if np.bincount(candidate.linear.blocks).min() < MIN_CLUSTERS:
             yield Flag.FEW_CLUSTERS
-        if any(cell.intermediate is not None for cell in used):
+        yield from self._contamination(used)
+
+    def _contamination(self, cells: Sequence[CellRecord]) -> Iterator[Flag]:
+        if any(self.results.manifest.overlaps(cell.intermediate, cell.target) for cell in cells):
+            yield Flag.CONTAMINATED
+        elif any(cell.intermediate is not None for cell in cells):
             yield Flag.CONTAMINATION_UNKNOWN
 
     def _statuses(self, keys: Iterable[str | None]) -> set[str]:
@@ -312,5 +318,5 @@ def _corrected(outcomes: list[Outcome]) -> tuple[Outcome, ...]:
 
 def _family(outcome: Outcome) -> tuple[str, bool, str]:
     """Comparison × (targets or means over targets) × (all languages, zero-shot ones, or each by itself)."""
-    is_suite = outcome.target in (TRAINED_TARGETS, ALL_TARGETS)
+    is_suite = outcome.target in (WITHOUT_RETRIEVAL, ALL_TARGETS)
     return (outcome.comparison, is_suite, outcome.language if outcome.language in (ALL, ZERO_SHOT) else "")

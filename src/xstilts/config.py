@@ -126,6 +126,9 @@ def _study_problems(study: Study, file: str) -> Iterator[Problem]:
     yield from _unknown(f"{file}: task_recipe", "not a task of this study", study.task_recipe, used)
     yield from _unknown(f"{file}: subsets", "not a task of this study", study.subsets, study.tasks)
     yield from _unknown(f"{file}: preliminary", "not a target of this study", study.preliminary, study.targets)
+    for target in set(study.targets) & set(task_names()):
+        if load_task(target).format == "mlm":
+            yield Problem(f"{file}: targets", "masked language modelling is only trained, never tested", target)
     for mixture in study.mixture:
         yield from _repeated(f"{file}: mixture {mixture.name}: tasks", mixture.tasks)
     for system in study.system:

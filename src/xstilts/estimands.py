@@ -16,7 +16,7 @@ SOURCE_LANGUAGE = "en"  # the language of all training data
 
 ALL = "all"
 ZERO_SHOT = "zero-shot"
-TRAINED_TARGETS = "trained targets"
+WITHOUT_RETRIEVAL = "targets without retrieval"
 ALL_TARGETS = "all targets"
 
 Languages = Mapping[str, tuple[str, ...]]  # target → languages
@@ -26,7 +26,7 @@ class Estimand(NamedTuple):
     """A weighted mean of cells.
 
     Attributes:
-        target: name of the target, or ``trained targets`` / ``all targets``.
+        target: name of the target, or ``targets without retrieval`` / ``all targets``.
         language: a code, ``all`` or ``zero-shot``.
         weights: (target, language) → weight; they sum to 1.
     """
@@ -48,11 +48,16 @@ def estimands(manifest: Manifest) -> Iterator[Estimand]:
     for target, codes in spoken.items():
         yield from (Estimand(target, code, {(target, code): 1.0}) for code in codes)
         yield from _macro(target, (target,), spoken, foreign)
-    trained = tuple(target for target in spoken if manifest.tasks[target].format not in RETRIEVAL_FORMATS)
-    if trained:
-        yield from _macro(TRAINED_TARGETS, trained, spoken, foreign)
-    if trained != tuple(spoken):
-        yield from _macro(ALL_TARGETS, tuple(spoken), spoken, foreign)
+    for name, targets in suite_targets(manifest).items():
+        yield from _macro(name, targets, spoken, foreign)
+
+
+def suite_targets(manifest: Manifest) -> dict[str, tuple[str, ...]]:
+    """The sets of targets that are averaged over: without retrieval, and all of them where that is another set."""
+    targets = manifest.study.targets
+    others = tuple(target for target in targets if manifest.tasks[target].format not in RETRIEVAL_FORMATS)
+    sets = {WITHOUT_RETRIEVAL: others, ALL_TARGETS: targets}
+    return {name: each for name, each in sets.items() if each and (name == WITHOUT_RETRIEVAL or each != others)}
 
 
 def _macro(name: str, targets: tuple[str, ...], spoken: Languages, foreign: Languages) -> Iterator[Estimand]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import concurrent.futures
 import contextlib
+import heapq
 import importlib.metadata
 import multiprocessing
 import os
@@ -16,15 +17,15 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-from xstilts.data import Sources, load_examples
+from xstilts.data import Sources, load_examples, load_training
 from xstilts.errors import XstiltsError, fail
 from xstilts.key import describe, key
-from xstilts.lineage import inputs, reads
+from xstilts.lineage import reads
 from xstilts.plan import Plan, evictable
 from xstilts.spec import Predict, Step, Train
 from xstilts.store import Store, told, write_json
@@ -72,14 +73,23 @@ def missing(plan: Plan, store: Store) -> tuple[str, ...]:
 
     A training whose weights were evicted runs again only if a missing step reads them.
     """
+    return _missing(plan, _reads(plan), store)
+
+
+def _missing(plan: Plan, needs: Mapping[str, tuple[str, ...]], store: Store) -> tuple[str, ...]:
     wanted: set[str] = set()
     read: set[str] = set()
     for name, step in reversed(plan.steps.items()):
         evicted = isinstance(step, Train) and name in read and not store.has_weights(name)
         if not store.is_done(name) or evicted:
             wanted.add(name)
-            read |= {key(source) for source in reads(step)}
+            read.update(needs[name])
     return tuple(name for name in plan.steps if name in wanted)
+
+
+def _reads(plan: Plan) -> dict[str, tuple[str, ...]]:
+    """Key of each step → keys of the trainings whose weights it reads."""
+    return {name: tuple(key(source) for source in reads(step)) for name, step in plan.steps.items()}
 
 
 def run(plan: Plan, whole: Plan, machine: Machine, tell: Callable[[Event], None]) -> Outcome:
@@ -98,22 +108,25 @@ def run(plan: Plan, whole: Plan, machine: Machine, tell: Callable[[Event], None]
         KeyboardInterrupt: after the workers were stopped.
     """
     machine.store.prepare()
-    progress = _Progress(plan, machine.store, list(missing(plan, machine.store)))
-    disposable = evictable(whole)
+    progress = _Progress(plan, machine.store)
+    unread = _Unread(whole, machine.store)
+    unread.evict(unread.readers)
     with _interruptible() as interrupted, _pool(machine) as submit:
         running: dict[concurrent.futures.Future[str | None], str] = {}
         while progress.waiting or running:
             if interrupted.is_set():
                 raise KeyboardInterrupt
-            if not running:
+            if not running and not progress.able:
                 progress.look_again()
-            for name in progress.blocked_now():
-                tell(Event("blocked", name))
-            for name in progress.ready(set(running.values()))[: machine.workers - len(running)]:
+                unread.evict(unread.readers)
+            for name in progress.take(machine.workers - len(running)):
                 tell(Event("started", name))
                 running[submit(perform, plan.steps[name], machine)] = name
-            _collect(progress, running, tell)
-            _evict(whole, machine.store, disposable)
+            for name in _collect(progress, running, tell):
+                unread.evict((name, *progress.needs[name]))
+            for name in progress.blocked_now():
+                tell(Event("blocked", name))
+    unread.evict(unread.readers)
     return Outcome(tuple(progress.made), progress.failed, tuple(progress.blocked))
 
 
@@ -146,15 +159,25 @@ def _compute(step: Step, machine: Machine, directory: Path) -> None:
     from xstilts.engine import predict, train
     from xstilts.engine.compose import Runtime
 
-    runtime = Runtime(machine.device, lambda source: machine.store.verified(key(source)), machine.live)
+    features = machine.store.root / "cache" / "features"
+    runtime = Runtime(
+        machine.device, lambda source: machine.store.verified(key(source)), machine.live, features=features
+    )
     task = load_task(step.task.name)
     try:
         if isinstance(step, Train):
-            rows = [load_examples(task, split, task.languages(split), machine.sources) for split in ("train", "dev")]
-            train.run(step, task, train.TrainingData(*rows), directory, runtime)
+            members = []
+            for data in step.tasks:
+                member = load_task(data.name)
+                rows = load_training(member, data.language, machine.sources)
+                dev = load_examples(member, "dev", member.languages("dev"), machine.sources)
+                members.append((member, train.TrainingData(rows, dev)))
+            train.run(step, members, directory, runtime)
         else:
             examples = load_examples(task, step.split, step.languages, machine.sources)
-            predict.run(step, task, examples, directory, runtime)
+            there = step.calibration
+            dev = () if there is None else load_examples(task, there, step.languages, machine.sources)
+            predict.run(step, task, examples, directory, runtime, dev)
     except (MemoryError, RuntimeError) as error:
         if not _is_out_of_memory(error):
             raise
@@ -172,82 +195,168 @@ def _is_out_of_memory(error: Exception) -> bool:
 # --------------------------------------------------------------------------------------------------- bookkeeping
 
 
-@dataclass
 class _Progress:
-    """What is waiting, made, failed and blocked while a plan runs."""
+    """What is waiting, made, failed and blocked while a plan runs.
 
-    plan: Plan
-    store: Store
-    waiting: list[str]
-    held: set[str] = field(default_factory=set)
-    made: list[str] = field(default_factory=list)
-    failed: dict[str, XstiltsError] = field(default_factory=dict)
-    blocked: list[str] = field(default_factory=list)
+    What an event costs depends on the steps that hang on one step, not on the size of the plan.
 
-    def ready(self, running: set[str]) -> list[str]:
-        """Steps that can start, those that another process holds left out until all others were tried."""
-        able = [name for name in self.waiting if name not in running and self._inputs_are_there(name)]
-        free = [name for name in able if name not in self.held]
-        if able and not free and not running:
-            time.sleep(POLL_SECONDS)
-            self.held.clear()
-        return free
+    Attributes:
+        needs: step → the trainings whose weights it reads.
+        waiting: steps to run, those that run included; a step that was tried in vain stays without being able.
+        able: places in the plan of the steps that can start, as a heap.
+    """
+
+    def __init__(self, plan: Plan, store: Store) -> None:
+        self.plan, self.store = plan, store
+        self.needs = _reads(plan)
+        self.order = tuple(plan.steps)
+        self.place = {name: place for place, name in enumerate(self.order)}
+        self.readers: dict[str, list[str]] = {}
+        for name, sources in self.needs.items():
+            for source in sources:
+                self.readers.setdefault(source, []).append(name)
+        self.made: list[str] = []
+        self.failed: dict[str, XstiltsError] = {}
+        self.blocked: list[str] = []
+        self.told = 0  # of the blocked ones
+        self._take_in()
+
+    def _take_in(self) -> None:
+        """Read from the store what has to run; steps that were lost, and what needs them, are left out."""
+        missing_now = _missing(self.plan, self.needs, self.store)
+        lost = {*self.failed, *self.blocked}
+        self.waiting: set[str] = set()
+        self.unmet: dict[str, set[str]] = {}
+        for name in missing_now:  # inputs come first
+            if name in lost:
+                continue
+            if not lost.isdisjoint(self.needs[name]):
+                lost.add(name)
+                self.blocked.append(name)
+                continue
+            self.unmet[name] = self.waiting.intersection(self.needs[name])
+            self.waiting.add(name)
+        self.able = [self.place[name] for name, unmet in self.unmet.items() if not unmet]
 
     def look_again(self) -> None:
-        """Take in what others did to the store meanwhile: weights may be gone that a waiting step reads."""
-        lost = {*self.failed, *self.blocked}
-        self.waiting = [name for name in missing(self.plan, self.store) if name not in lost]
+        """Take in, after a pause, what others did to the store.
+
+        Steps that they held may be free or done, and weights may be gone that a waiting step reads.
+        """
+        time.sleep(POLL_SECONDS)
+        self._take_in()
+
+    def take(self, room: int) -> list[str]:
+        """The next steps that can start, at most ``room`` of them, in the order of the plan."""
+        taken: list[str] = []
+        while self.able and len(taken) < room:
+            name = self.order[heapq.heappop(self.able)]
+            if self._is_settled(name):
+                self._release(name)  # others made it meanwhile
+            elif all(self.store.has_weights(source) for source in self.needs[name]):
+                taken.append(name)  # otherwise weights were evicted meanwhile, which ``look_again`` will see
+        return taken
+
+    def book(self, name: str, error: XstiltsError | None = None) -> None:
+        """Note that a step was made, or failed."""
+        if error is not None:
+            self.waiting.discard(name)
+            self.failed[name] = error
+            self._block(name)
+            return
+        self.made.append(name)
+        self._release(name)
+
+    def _is_settled(self, name: str) -> bool:
+        """Whether a step need not run any more: finished, its weights there or read by nothing that has to run."""
+        if self._is_finished(name):
+            return True
+        readers = self.readers.get(name, ())
+        return self.store.is_done(name) and all(
+            reader not in self.waiting or self._is_finished(reader) for reader in readers
+        )
+
+    def _is_finished(self, name: str) -> bool:
+        is_train = isinstance(self.plan.steps[name], Train)
+        return self.store.is_done(name) and (not is_train or self.store.has_weights(name))
+
+    def _release(self, name: str) -> None:
+        """Let the steps start that waited for this one alone."""
+        self.waiting.discard(name)
+        for reader in self.readers.get(name, ()):
+            if reader in self.waiting and name in self.unmet[reader]:
+                self.unmet[reader].discard(name)
+                if not self.unmet[reader]:
+                    heapq.heappush(self.able, self.place[reader])
+
+    def _block(self, name: str) -> None:
+        lost = [name]
+        while lost:
+            fresh = [reader for reader in self.readers.get(lost.pop(), ()) if reader in self.waiting]
+            self.waiting.difference_update(fresh)
+            self.blocked += fresh
+            lost += fresh
 
     def blocked_now(self) -> list[str]:
-        lost = set(self.failed) | set(self.blocked)
-        fresh = [name for name in self.waiting if lost & {key(each) for each in inputs(self.plan.steps[name])}]
-        self.waiting = [name for name in self.waiting if name not in fresh]
-        self.blocked += fresh
+        """Steps that were blocked since the last call."""
+        fresh, self.told = self.blocked[self.told :], len(self.blocked)
         return fresh
-
-    def _inputs_are_there(self, name: str) -> bool:
-        needed = {key(source) for source in reads(self.plan.steps[name])}
-        return not needed & set(self.waiting) and all(self.store.has_weights(each) for each in needed)
 
 
 def _collect(
     progress: _Progress, running: dict[concurrent.futures.Future[str | None], str], tell: Callable[[Event], None]
-) -> None:
-    """Wait for the next step to end and book it."""
+) -> list[str]:
+    """Wait for the next steps to end, book them, and return those that were made."""
+    made: list[str] = []
     if not running:
-        time.sleep(POLL_SECONDS)
-        return
+        return made
     ended, _ = concurrent.futures.wait(running, return_when=concurrent.futures.FIRST_COMPLETED)
     for future in ended:
         name = running.pop(future)
         try:
             account = future.result()
         except XstiltsError as error:
-            progress.failed[name] = error
-            progress.waiting.remove(name)
+            progress.book(name, error)
             tell(Event("failed", name, str(error)))
             continue
         except concurrent.futures.process.BrokenProcessPool as error:
             raise fail("worker", "a worker process was killed (out of memory?); run again to go on") from error
         if account is None:
             tell(Event("waiting", name))
-            progress.held.add(name)
             continue
-        progress.made.append(name)
-        progress.waiting.remove(name)
+        progress.book(name)
+        made.append(name)
         tell(Event("done", name, account))
+    return made
 
 
-def _evict(whole: Plan, store: Store, disposable: frozenset[str]) -> None:
-    """Drop the weights of trainings whose predictions are all made, unless someone is reading them."""
-    unread = {name for name in disposable if store.has_weights(name)}
-    for name, step in whole.steps.items():
-        if not store.is_done(name):
-            unread -= {key(source) for source in reads(step)}
-    for name in unread:
-        with store.lock(name) as free:
-            if free:
-                store.evict(name)
+class _Unread:
+    """Drops the weights of trainings whose predictions are all made, unless someone is reading them.
+
+    Attributes:
+        readers: disposable training → steps of the whole study that read it and were not seen finished.
+    """
+
+    def __init__(self, whole: Plan, store: Store) -> None:
+        self.store = store
+        self.readers: dict[str, list[str]] = {name: [] for name in evictable(whole)}
+        for name, sources in _reads(whole).items():
+            for source in self.readers.keys() & sources:
+                self.readers[source].append(name)
+
+    def evict(self, names: Iterable[str]) -> None:
+        """Drop the weights of those of the trainings that nothing has to read any more."""
+        for name in names:
+            readers = self.readers.get(name)
+            if readers is None:
+                continue
+            while readers and self.store.is_done(readers[-1]):
+                readers.pop()
+            if readers or not self.store.has_weights(name):
+                continue
+            with self.store.lock(name) as free:
+                if free:
+                    self.store.evict(name)
 
 
 def _origin() -> dict[str, Any]:

@@ -33,6 +33,7 @@ def write_manifest(plan: Plan, store: Store, sources: Sources) -> Path:
         "backbone": {"name": backbone.name, "fingerprint": backbone.fingerprint, "layers": backbone.layers},
         "tasks": {name: _task(predict) for name, predict in predicts.items()},
         "cells": [_cell(cell) for cell in plan.cells],
+        "caveats": {name: load_task(name).caveat for name in study.tasks if load_task(name).caveat},
         "baselines": {name: _baselines(predict, sources) for name, predict in predicts.items()},
     }
     path = store.manifest(study.name, backbone.name)
@@ -47,6 +48,7 @@ def _task(predict: Predict) -> dict[str, Any]:
         "format": task.format,
         "metric": task.metric,
         "generated": isinstance(task.data, GeneratedData),
+        "overlaps": dict(task.overlaps),
         "cluster": task.cluster,
         "licence": task.licence,
         "citation": task.citation,

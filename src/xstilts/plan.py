@@ -39,7 +39,10 @@ Fingerprint = Callable[[str, tuple[Split, ...], Languages, str | None], str]
 SOURCE_LANGUAGE = "en"
 TRAINING_SPLITS: tuple[Split, ...] = ("train", "dev")
 
-# Sentence retrieval pools layer 14 of XLM-R Large's 24 (XTREME's and jiant's reference code); other depths scale it.
+# Layer that sentence retrieval pools, by the encoder's number of layers: of XLM-R Large what the code of XTREME and of
+# arXiv 2005.13013 pools, of 12 layers what XTREME's code pools of mBERT; word aligners take that one, too (arXiv
+# 2101.08231). Of other depths the same share as of Large.
+RETRIEVAL_LAYERS = {24: 14, 12: 8}
 RETRIEVAL_DEPTH = (14, 24)
 
 
@@ -210,16 +213,20 @@ class _Builder:
             raise fail(f"{study.name}: languages", f"none is tested by {target}", None, shown)
         recipe = self._recipe(system, "target", target)
         assert recipe.precision != "auto"
+        # a trained dual encoder is asked at the layer and with the pooling that it was trained with
+        free = declared.retrieves and not declared.trained
+        mines = declared.format == "mining"
         return Predict(
             model=train or self.backbone,
-            task=self._data(target, ("test",), languages),
+            task=self._data(target, ("dev", "test") if mines else ("test",), languages),
             split="test",
             languages=languages,
             max_length=recipe.max_length,
             doc_stride=recipe.doc_stride,
             precision=recipe.precision,
-            layer=self._layer() if declared.retrieves else None,
-            pooling=study.pooling if declared.retrieves else None,
+            layer=self._layer() if free else None,
+            pooling=study.pooling if free else None,
+            calibration="dev" if mines else None,
             threads=recipe.threads,
         )
 
@@ -240,9 +247,14 @@ class _Builder:
         return seed if study.source_seeds == "paired" else study.seeds[0]
 
     def _layer(self) -> int:
-        part, whole = RETRIEVAL_DEPTH
         asked = self.loaded.study.retrieval_layer
-        return -(-self.backbone.layers * part // whole) if asked is None else asked
+        return declared_layer(self.backbone.layers) if asked is None else asked
+
+
+def declared_layer(layers: int) -> int:
+    """The layer that sentence retrieval pools in an encoder of so many layers, if the study names none."""
+    part, whole = RETRIEVAL_DEPTH
+    return RETRIEVAL_LAYERS.get(layers, -(-layers * part // whole))
 
 
 def _start(system: System, source: Train | None) -> Start:
@@ -274,8 +286,7 @@ def label(plan: Plan, step: Step) -> str:
 
 def trained_on(step: Train) -> str:
     """The tasks of a training, and the language of their rows where it is not English."""
-    tasks = (step.task, *(step.mixture.also if step.mixture else ()))
-    return "+".join(each.name if each.language is None else f"{each.name}@{each.language}" for each in tasks)
+    return "+".join(each.name if each.language is None else f"{each.name}@{each.language}" for each in step.tasks)
 
 
 def _ancestry(plan: Plan, step: Train) -> str:

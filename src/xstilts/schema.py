@@ -38,6 +38,7 @@ class TaskRecord(Record):
 
     Attributes:
         generated: whether the project made its text itself.
+        overlaps: task → what its data shares with this task's.
     """
 
     version: int
@@ -49,6 +50,7 @@ class TaskRecord(Record):
     languages: tuple[str, ...]
     fingerprint: str
     generated: bool
+    overlaps: dict[str, str] = Field(default_factory=dict)
 
 
 class CellRecord(Record):
@@ -70,7 +72,11 @@ class CellRecord(Record):
 
 
 class Manifest(Record):
-    """The content of ``studies/<study>@<backbone>.json``."""
+    """The content of ``studies/<study>@<backbone>.json``.
+
+    Attributes:
+        caveats: task of the study → what every reader of a score that it takes part in must know.
+    """
 
     schema_version: Literal[1] = Field(alias="schema")
     xstilts: str
@@ -80,6 +86,12 @@ class Manifest(Record):
     tasks: dict[str, TaskRecord]
     cells: tuple[CellRecord, ...]
     baselines: dict[str, dict[str, dict[str, float]]]
+    caveats: dict[str, str] = Field(default_factory=dict)
+
+    def overlaps(self, intermediate: str | None, target: str) -> dict[str, str]:
+        """Tasks trained before a target that share data with it → what they share."""
+        before = [*(self.study.members(intermediate) if intermediate else ()), self.study.preliminary.get(target)]
+        return {name: text for name, text in self.tasks[target].overlaps.items() if name in before}
 
     @model_validator(mode="after")
     def _names_are_known(self) -> Manifest:

@@ -4,27 +4,27 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
-from rich.table import Table
 
 from xstilts import execute, report
-from xstilts.backbone import resolve
+from xstilts.backbone import announced, resolve
 from xstilts.config import load_study
-from xstilts.data import Sources, fingerprint, load_examples
-from xstilts.errors import fail
+from xstilts.data import Sources
+from xstilts.errors import Problem, XstiltsError, fail
 from xstilts.execute import Event, Machine
+from xstilts.inventory import Inventory, lacks_data, origin
 from xstilts.manifest import write_manifest
 from xstilts.plan import Plan, Precision, expand, label
-from xstilts.spec import Backbone, Split, Train
+from xstilts.spec import Backbone, Step, Train
 from xstilts.store import Store
-from xstilts.tasks import load_task
 
 MOST_WORKERS = 4
+NO_DATA, NO_BACKBONE = "no data", "no backbone"
 LARGE_BACKBONE_BYTES = 300_000_000  # beyond it one process at a time: each holds a copy and its gradients
 
 
@@ -44,6 +44,8 @@ class Request:
     out: Path | None = None
     backbone: str | None = None
     data: Path | None = None
+    files: Path | None = None
+    lang: str | None = None
     workers: int | None = None
     dry_run: bool = False
 
@@ -52,7 +54,7 @@ def run_study(request: Request, studies: Path, adapter_configs: Path) -> int:
     """Plan a study and show the plan, or run it and write its report.
 
     Returns:
-        Exit code: 0, or 1 when some steps failed.
+        Exit code: 0, or 1 when some steps failed, or some steps that were only to be shown lack their data.
 
     Raises:
         XstiltsError: bad input, before anything runs.
@@ -60,15 +62,24 @@ def run_study(request: Request, studies: Path, adapter_configs: Path) -> int:
     """
     console = Console(soft_wrap=True)
     loaded = load_study(request.study, studies, adapter_configs)
-    sources = Sources(request.data)
-    backbone = resolve(request.backbone or loaded.study.backbone)
+    if request.lang is not None:
+        loaded = replace(loaded, study=loaded.study.translated(request.lang))
+    sources = Sources(request.data, request.files, frozenset(loaded.study.subsets))
+    backbone, unreachable = _backbone(request.backbone or loaded.study.backbone, request.dry_run)
     device, precision = _device(request.device)
-    whole = expand(loaded, backbone, lambda *rows: _fingerprint(sources, *rows), precision)
-    plan = whole if request.mode == "both" else whole.only(request.mode)
     store = Store(request.store)
+    cache = None if request.dry_run and not store.root.is_dir() else store.root / "cache"
+    inventory = Inventory(sources, cache)
+    whole = expand(loaded, backbone, inventory.fingerprint, precision)
+    plan = whole if request.mode == "both" else whole.only(request.mode)
     if request.dry_run:
-        _show_plan(console, plan, store)
-        return 0
+        problems = (*unreachable, *inventory.problems)
+        _show_plan(console, plan, store, sources)
+        for number, problem in enumerate(problems):
+            heading = "" if number else "\nThe steps that lack something cannot run:\n"
+            console.print(f"{heading}- {problem}", markup=False, highlight=False)
+        return 1 if problems else 0
+    inventory.raise_if_incomplete()
     workers = _workers(device, backbone) if request.workers is None else request.workers
     if workers < 1:
         raise fail("--workers", "must be at least 1", str(workers))
@@ -108,28 +119,49 @@ def _workers(device: str, backbone: Backbone) -> int:
     return 1 if large or device != "cpu" else min(MOST_WORKERS, os.cpu_count() or 1)
 
 
-def _fingerprint(sources: Sources, name: str, splits: tuple[Split, ...], languages: tuple[str, ...]) -> str:
-    task = load_task(name)
-    rows = (load_examples(task, split, languages or task.languages(split), sources) for split in splits)
-    return fingerprint(tuple(example for part in rows for example in part))
-
-
 # ----------------------------------------------------------------------------------------------------------- shown
 
 
-def _show_plan(console: Console, plan: Plan, store: Store) -> None:
+def _backbone(name: str, dry_run: bool) -> tuple[Backbone, tuple[Problem, ...]]:
+    """The backbone; to show a plan, a well-known one may be out of reach, and why is told."""
+    try:
+        return resolve(name), ()
+    except XstiltsError as error:
+        stand_in = announced(name) if dry_run else None
+        if stand_in is None:
+            raise
+        return stand_in, error.problems
+
+
+def _show_plan(console: Console, plan: Plan, store: Store, sources: Sources) -> None:
+    """Print every step with its state and where its rows come from."""
     waiting = set(execute.missing(plan, store))
-    states = {name: store.state(name) if name in waiting else "done" for name in plan.steps}
-    states = {name: "to do" if name in waiting and state == "done" else state for name, state in states.items()}
-    table = Table("state", "key", "step", box=None, pad_edge=False)
+    states = {name: _state(name, step, waiting, store) for name, step in plan.steps.items()}
+    rows = [("state", "key", "step", "data")]
     for name, step in plan.steps.items():
-        table.add_row(states[name], name[:8], label(plan, step))
-    console.print(table)
+        key = "" if states[name] in (NO_DATA, NO_BACKBONE) else name[:8]
+        rows.append((states[name], key, label(plan, step), origin(step, sources)))
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        line = "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True))
+        console.print(line.rstrip(), markup=False, highlight=False)
     trainings = sum(isinstance(step, Train) for step in plan.steps.values())
     counts = Counter(states.values())
     shown = ", ".join(f"{counts[state]} {state}" for state in ("done", "partial", "to do"))
+    shown += "".join(f", {counts[state]} with {state}" for state in (NO_DATA, NO_BACKBONE) if state in counts)
     console.print(f"{len(plan.steps)} steps ({trainings} trainings): {shown}")
     console.print(f"{plan.asked - trainings} of {plan.asked} trainings saved by sharing")
+
+
+def _state(name: str, step: Step, waiting: set[str], store: Store) -> str:
+    if lacks_data(step):
+        return NO_DATA
+    if not step.backbone.fingerprint:
+        return NO_BACKBONE
+    if name not in waiting:
+        return "done"
+    state = store.state(name)
+    return "to do" if state == "done" else state
 
 
 def _run(console: Console, plan: Plan, whole: Plan, machine: Machine) -> execute.Outcome:

@@ -23,6 +23,7 @@ Pooling = Literal["mean_no_special", "mean", "cls"]
 
 UNHASHED = "unhashed"
 RETRIEVAL_FORMATS: tuple[FormatName, ...] = ("retrieval", "ranking", "mining")
+POOL = "pool"  # in the place of a language: rows that all languages of the split share, such as ranked candidates
 
 
 def unhashed(default: Any = ...) -> Any:
@@ -36,7 +37,10 @@ def unhashed(default: Any = ...) -> Any:
 
 @dataclass(frozen=True, slots=True)
 class TextPair:
-    """Input of a classification example: one text, or a pair (premise, hypothesis)."""
+    """Input of a classification example: one text, or a pair (premise, hypothesis).
+
+    In the training rows of a retrieval task: a query, and the candidate that answers it.
+    """
 
     first: str
     second: str | None = None
@@ -67,7 +71,10 @@ class Choices:
 
 @dataclass(frozen=True, slots=True)
 class Sentence:
-    """Input of a retrieval example. Every query is searched for among the candidates of its language."""
+    """Input of a retrieval example.
+
+    A query is compared with the candidates of its language (retrieval, mining) or of all languages (ranking).
+    """
 
     text: str
     role: Literal["query", "candidate"]
@@ -94,8 +101,10 @@ class Example:
         language: ISO 639 code of the row (for retrieval: of the non-English side).
         cluster: the largest block that shares text or a translation source; the unit of resampling.
         fields: the input; its type is the task's format.
-        gold: label (classification), tags (tagging), answers (span), index of the option (choice), ``item_id`` of the
-            candidate (retrieval query), or None where there is none. Never a fake label.
+        gold: label (classification), tags (tagging), answers (span), index of the option (choice), or None where there
+            is none. Never a fake label. Of a query: the ``item_id`` of its candidate (retrieval), the
+            ``candidate_key`` of every relevant one (ranking), the ``item_id`` of every translation, possibly none
+            (mining). Of a pair that retrieval is trained on: the ``item_id`` of the candidate.
     """
 
     item_id: str
@@ -103,6 +112,16 @@ class Example:
     cluster: str
     fields: Fields
     gold: Gold
+
+
+def is_candidate(example: Example) -> bool:
+    """Whether an example is there to be found, and has no gold of its own."""
+    return isinstance(example.fields, Sentence) and example.fields.role == "candidate"
+
+
+def candidate_key(candidate: Example) -> str:
+    """Name of a candidate in the pool of a ranking task, where several languages may share an ``item_id``."""
+    return f"{candidate.item_id}|{candidate.language}"
 
 
 # ---------------------------------------------------------------------------------------------------------- tasks
@@ -192,8 +211,9 @@ class Task:
         labels: label space in the order of the head's outputs; empty for span, choice and retrieval.
         no_answer: span tasks: whether a question may have no answer (SQuAD 2.0), so that none may be predicted.
         caveat: what every reader of a score on this task must know; shown wherever the task is used. Empty = nothing.
-        overlaps: task → what of this task's evaluation data that task's training or dev data holds; shown wherever the
-            two meet in a study, as intermediate and target.
+        overlaps: task → what its data shares with this task's, test rows or training rows; shown wherever the other is
+            trained before this one.
+        parallel: whether the test rows of all languages are translations of each other: the same items in each.
         cluster: what one cluster is, in words, for the report.
     """
 
@@ -206,6 +226,7 @@ class Task:
     no_answer: bool = False
     caveat: str = ""
     overlaps: Mapping[str, str] = field(default_factory=dict)
+    parallel: bool = False
     cluster: str = "example"
     licence: str = ""
     citation: str = ""
@@ -214,7 +235,7 @@ class Task:
         """Languages the task declares for a split, in declared order."""
         if isinstance(self.data, GeneratedData):
             return self.data.splits.get(split, ())
-        return unique(part.language for part in self.data.parts if part.split == split)
+        return unique(part.language for part in self.data.parts if part.split == split and part.language != POOL)
 
     @property
     def trained(self) -> bool:
@@ -272,7 +293,7 @@ class Recipe(Value):
 
 
 class Sampling(Value):
-    """How often each task of a mixture gives the next batch; ``n`` is the number of its training examples.
+    """How often each task of a mixture gives a batch; ``n`` counts its training rows, each window of a long context.
 
     ``proportional``: p ∝ n; ``temperature``: p ∝ n^(1/temperature); ``capped``: p ∝ min(n, cap); ``uniform``: equal.
     """
@@ -383,6 +404,11 @@ class Train:
     seed: int
     mixture: Mixture | None = None
 
+    @property
+    def tasks(self) -> tuple[TaskData, ...]:
+        """Every task that is trained, the first one first."""
+        return (self.task, *(self.mixture.also if self.mixture else ()))
+
 
 @dataclass(frozen=True, slots=True)
 class Predict:
@@ -390,9 +416,10 @@ class Predict:
 
     Attributes:
         model: for retrieval any Train (its head is not used) or a Backbone; otherwise a Train of the same task.
-        layer: hidden layer that is pooled; set for retrieval only.
+        layer: hidden layer that is pooled, for retrieval without training; None = the last one.
         pooling: how its states become one vector: ``mean`` over all tokens, ``mean_no_special`` without ``<s>`` and
             ``</s>``, or ``cls``, the state of ``<s>``; None = ``mean_no_special``. For retrieval only.
+        calibration: split on which a threshold is chosen, with the same model; the task's fingerprint covers its rows.
     """
 
     model: Train | Backbone
@@ -405,6 +432,12 @@ class Predict:
     layer: int | None = None
     threads: int = 1
     pooling: Pooling | None = None
+    calibration: Split | None = None
+
+    @property
+    def backbone(self) -> Backbone:
+        """The encoder underneath."""
+        return self.model if isinstance(self.model, Backbone) else self.model.backbone
 
 
 Step = Train | Predict

@@ -98,6 +98,12 @@ class Study(Value):
         """The tasks behind the name of an intermediate: those of a mixture, or the one task itself."""
         return next((each.tasks for each in self.mixture if each.name == intermediate), (intermediate,))
 
+    def translated(self, language: str) -> Study:
+        """The study with its intermediates trained on the user's translations, under a name of its own."""
+        if language == self.intermediate_language:
+            return self
+        return self.model_copy(update={"intermediate_language": language, "name": f"{self.name}_{language}"})
+
     @property
     def tasks(self) -> tuple[str, ...]:
         """Every task that the study trains or predicts, each once."""

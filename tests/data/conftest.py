@@ -1,11 +1,20 @@
 """A small mirror of the hub, written by the library that writes the hub's own files, and tasks that read it."""
 
+import importlib.util
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import datasets
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from datasets import ClassLabel, Features, Sequence, Value
 
 from xstilts.data import Sources
 from xstilts.spec import Example, HubData, Part, Task, TextPair, Words
+from xstilts.tasks import load_task
 
 TOPICS = Features({"id": Value("int64"), "text": Value("string"), "label": ClassLabel(names=["sport", "art"])})
 
@@ -81,3 +90,52 @@ def tags(part):
     features = Features({"words": Sequence(Value("string")), "tags": Sequence(ClassLabel(names=["NOUN", "VERB", "X"]))})
     data = HubData((part("en"),), ("words", "tags"), read)
     return Task("tags", 1, "tagging", "tagging", data, ("NOUN", "VERB")), features
+
+
+# -------------------------------------------------------------------------------------------------------------- hub
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def hub():
+    """A running hub of our own; see ``tests/hub_server.py``."""
+    spec = importlib.util.spec_from_file_location("hub_server", ROOT / "tests" / "hub_server.py")
+    sys.modules[spec.name] = module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    yield from module.serve()
+
+
+@pytest.fixture
+def against_hub(hub, tmp_path):
+    """Starts a Python process that takes ``hub`` for the hub, with a cache of its own below ``tmp_path/home``.
+
+    The real client reads its settings when it is imported, so a process of its own is the only way to it.
+    """
+
+    def start(*command, offline=False):
+        inherited = {name: value for name, value in os.environ.items() if not name.startswith(("HF_", "HUGGING"))}
+        settings = {"HF_ENDPOINT": hub.address, "HF_HOME": str(tmp_path / "home"), "HF_HUB_DISABLE_TELEMETRY": "1"}
+        settings |= {"NO_PROXY": "127.0.0.1", "HF_HUB_OFFLINE": str(int(offline))}
+        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+        return subprocess.Popen([sys.executable, *command], cwd=ROOT, env=inherited | settings, **pipes)
+
+    return start
+
+
+@pytest.fixture
+def sib200(hub, tmp_path):
+    """Serves sib200's repository with one row in every split that the task reads, and one that it does not read."""
+    declared = load_task("sib200").data.parts
+    folder = tmp_path / "source"
+    splits = [(part.config, part.hub_split) for part in declared] + [("xxx_Latn", "test")]
+    for config, split in splits:
+        (folder / config).mkdir(parents=True, exist_ok=True)
+        row = {"index_id": [7], "category": ["travel"], "text": [f"a {split} sentence in {config}"]}
+        pq.write_table(pa.table(row), folder / config / f"{split}-00000-of-00001.parquet")
+    lines = ["---", "license: cc-by-sa-4.0", "configs:"]
+    for config in dict.fromkeys(config for config, _ in splits):
+        lines += [f"- config_name: {config}", "  data_files:"]
+        lines += [f"  - split: {s}\n    path: {config}/{s}-*" for c, s in splits if c == config]
+    (folder / "README.md").write_text("\n".join([*lines, "---", "# SIB"]))
+    return hub.add("dataset", declared[0].repo, folder, commit=declared[0].revision)

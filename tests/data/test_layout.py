@@ -1,3 +1,5 @@
+import hashlib
+
 import pytest
 
 from xstilts.data.layout import read_repository
@@ -103,3 +105,43 @@ def test_row_counts_of_the_header(tmp_path, as_list):
     info = f"- {info.format('  ')}" if as_list else f"  {info.format('  ')}"
     repository = make(tmp_path, readme=f"---\ndataset_info:\n{info}\n---\n")
     assert repository.counts == {("en", "train"): 87599}
+
+
+def test_every_pattern_of_a_split_has_a_file(tmp_path):
+    readme = "---\nconfigs:\n- config_name: en\n  data_files:\n  - split: test\n    path: [a.parquet, b.parquet]\n---\n"
+    with pytest.raises(XstiltsError, match=r"files are missing; given 'b\.parquet'"):
+        make(tmp_path, "a.parquet", readme=readme).data_files("en", "test")
+
+
+def test_header_with_a_byte_order_mark_and_windows_line_ends(tmp_path):
+    readme = "\ufeff---\r\nconfigs:\r\n- config_name: en\r\n  data_files:\r\n  - split: test\r\n    path: x\r\n---\r\n"
+    (tmp_path / "README.md").write_bytes(readme.encode())
+    assert files(make(tmp_path, "x"), "en", "test") == ["x"]
+
+
+def test_header_that_is_not_utf8(tmp_path):
+    (tmp_path / "README.md").write_bytes(b"---\nlicense: \xe9\n---\n")
+    with pytest.raises(XstiltsError, match=r"README.md: is not UTF-8 text \(.* at byte 13\)"):
+        read_repository(tmp_path)
+
+
+def test_checksums_of_a_mirror(tmp_path):
+    """As ``sha256sum`` writes them, in text and in binary mode, and as ``find`` names the files."""
+    sums = {name: hashlib.sha256(b"").hexdigest() for name in ("a", "b c", "d/e")}
+    lines = [f"{sums['a']}  a", f"{sums['b c']} *./b c", "# a comment", "", f"{sums['d/e']}  d/e"]
+    (tmp_path / "SHA256SUMS").write_text("\n".join(lines))
+    repository = make(tmp_path, "a", "b c", "d/e", "unlisted")
+    assert repository.names == ("a", "b c", "d/e", "unlisted") and repository.checksums == sums
+    (tmp_path / "d" / "e").write_text("changed")
+    (tmp_path / "unlisted").write_text("changed")
+    for name in ("a", "b c", "unlisted"):
+        repository.check_content(tmp_path / name)
+    with pytest.raises(XstiltsError, match="d/e: the file is damaged or changed"):
+        repository.check_content(tmp_path / "d" / "e")
+
+
+@pytest.mark.parametrize("line", ["abc  x", "z" * 64 + "  x", "0" * 64, "0" * 40 + "  x"])
+def test_damaged_checksums(tmp_path, line):
+    (tmp_path / "SHA256SUMS").write_text(f"# first\n{line}\n")
+    with pytest.raises(XstiltsError, match="SHA256SUMS: line 2: not '<sha256>  <file>'"):
+        read_repository(tmp_path)

@@ -1,9 +1,18 @@
+import gc
+import hashlib
+import json
+import tarfile
+import zlib
 from dataclasses import replace
 
 import pytest
+from datasets import ClassLabel, Features, Sequence, Value
 
 from xstilts.data import Sources, load_examples
 from xstilts.errors import XstiltsError
+from xstilts.spec import Example, TextPair, UserData, UserPart
+
+TOPICS = Features({"id": Value("int64"), "text": Value("string"), "label": ClassLabel(names=["sport", "art"])})
 
 
 def load(task, mirror, *languages):
@@ -171,3 +180,92 @@ def test_tags_and_words_that_differ_in_number(tags, mirror):
     task, features = tags
     mirror.write("en", rows=[{"words": ["a", "b"], "tags": [1]}], features=features)
     assert "row 0: gold: 1 tags for 2 words" in str(error_of(task, mirror))
+
+
+def test_texts_that_no_task_can_use(topics, mirror):
+    texts = ["nul \0", " \r\n", "cr\r\nlf \ufeff", "long " * 20_000]
+    mirror.write("en", rows=[{"id": number, "text": text, "label": 0} for number, text in enumerate(texts)])
+    told = [str(problem).partition("parquet: ")[2] for problem in error_of(topics(), mirror).problems]
+    assert told == ["row 0: first: contains a NUL character; given 'nul \\x00'", "row 1: first: is empty"]
+    mirror.write("de", rows=[{"id": number, "text": text, "label": 0} for number, text in enumerate(texts[2:])])
+    assert [each.fields.first for each in load(topics(), mirror, "de")] == texts[2:]
+
+
+def test_a_column_of_another_type(topics, mirror):
+    numbers = Features({**TOPICS, "text": Value("int64")})
+    mirror.write("en", rows=[{"id": 0, "text": 5, "label": 0}], features=numbers)
+    assert "row 0: first: not a text; given '5'" in str(error_of(topics(), mirror))
+    lists = Features({**TOPICS, "label": Sequence(ClassLabel(names=["sport", "art"]))})
+    mirror.write("de", rows=[{"id": 0, "text": "a", "label": [1]}], features=lists)
+    assert "row 0: gold: label outside the label space; given \"['art']\"" in str(error_of(topics(), mirror, "de"))
+
+
+def test_label_names_of_another_data_set(topics, mirror):
+    other = Features({**TOPICS, "label": ClassLabel(names=["Sport", "culture"])})
+    mirror.write("en", rows=4, features=other)
+    told = str(error_of(topics(), mirror))
+    assert (
+        "row 0: gold: label outside the label space (and in 1 more rows); given 'Sport', did you mean 'sport'?" in told
+    )
+    assert "row 1: gold: label outside the label space (and in 1 more rows); given 'culture'" in told
+
+
+@pytest.mark.parametrize("suffix", ["tsv", "csv", "jsonl"])
+def test_text_files_of_a_mirror(topics, mirror, suffix):
+    mark = "\t" if suffix == "tsv" else ","
+    rows = [("id", "text", "label"), ("0", "Tor!", "sport"), ("1", "Bild", "art")]
+    text = "".join(mark.join(row) + "\r\n" for row in rows)
+    if suffix == "jsonl":
+        text = "".join(json.dumps(dict(zip(rows[0], row, strict=True))) + "\r\n" for row in rows[1:])
+    (mirror.repo / "en").mkdir(parents=True)
+    path = mirror.repo / "en" / f"test.{suffix}"
+    path.write_bytes(b"\xef\xbb\xbf" + text.encode())
+    header = f"---\nconfigs:\n- config_name: en\n  data_files:\n  - split: test\n    path: en/test.{suffix}\n---\n"
+    (mirror.repo / "README.md").write_text(header)
+    assert [(each.item_id, each.fields.first, each.gold) for each in load(topics(), mirror)] == [
+        ("0", "Tor!", "sport"),
+        ("1", "Bild", "art"),
+    ]
+    path.write_bytes(b"")
+    assert ("the file is empty" if suffix != "jsonl" else "no examples") in str(error_of(topics(), mirror))
+
+
+def test_a_file_that_differs_from_the_checksums_of_the_mirror(topics, mirror):
+    path = mirror.write("en")
+    checksum = hashlib.sha256(path.read_bytes()).hexdigest()
+    (mirror.repo / "SHA256SUMS").write_text(f"{checksum}  en/{path.name}\n")
+    assert len(load(topics(), mirror)) == 3
+    mirror.write("en", rows=4)
+    assert "the file is damaged or changed: its checksum" in str(error_of(topics(), mirror))
+
+
+# ----------------------------------------------------------------------------------------------------- user's files
+
+
+@pytest.mark.parametrize("error", [AttributeError("x"), EOFError("x"), tarfile.ReadError("x"), zlib.error("x")])
+def test_files_of_the_users_that_cannot_be_read(topics, tmp_path, error):
+    def read(file, part):
+        if file.name == "bad.txt":
+            raise error
+        for number, line in enumerate(file.read_text().splitlines()):
+            yield Example(line, "en", "c", TextPair("" if number == 1 else "x"), "sport")
+
+    for name, content in (("a.txt", "1\n2"), ("b.txt", "3\n4"), ("bad.txt", "")):
+        (tmp_path / name).write_text(content)
+    task = replace(topics(), data=UserData((UserPart("test", "en", "*.txt"),), "Buy it.", read))
+    with pytest.raises(XstiltsError) as caught:
+        load_examples(task, "test", ("en",), Sources(files=tmp_path))
+    told = [str(problem).removeprefix(str(tmp_path)) for problem in caught.value.problems]
+    assert told == ["/bad.txt: cannot be read (x)", "/a.txt: row 1: first: is empty", "/b.txt: row 1: first: is empty"]
+
+
+def test_garbage_is_collected_again_after_loading(topics, mirror, monkeypatch):
+    mirror.write("en", rows=[{"id": 0, "text": "one", "label": 0}] * 2)
+    error_of(topics(), mirror)
+    assert gc.isenabled()
+    gc.disable()
+    try:
+        error_of(topics(), mirror)
+        assert not gc.isenabled()
+    finally:
+        gc.enable()

@@ -56,6 +56,14 @@ def test_a_subset_is_not_simply_the_beginning():
     assert subset(numbered(100), 10) != numbered(100)[:10]
 
 
+def test_a_subset_of_queries_keeps_all_candidates():
+    candidates = [Example(f"c{i}", "en", "c", Sentence("text", "candidate"), None) for i in range(5)]
+    queries = [Example(f"q{i}", "en", "c", Sentence("text", "query"), "c0") for i in range(20)]
+    found = subset([*queries, *candidates], 4)
+    assert list(found[4:]) == candidates and set(found[:4]) <= set(queries)
+    assert set(found) < set(subset([*candidates, *queries], 9))
+
+
 @pytest.mark.parametrize("n", [7, 8])
 def test_subset_of_all(n):
     assert subset(ROWS, n) == ROWS

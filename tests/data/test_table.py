@@ -79,17 +79,114 @@ def test_file_that_is_not_there(tmp_path):
         list(read_rows(tmp_path / "none.parquet", ("text",)))
 
 
-def test_tsv_with_doubled_quotes(tmp_path):
-    path = tmp_path / "x.tsv"
-    path.write_text('index_id\ttext\n12\t"He said ""no"", twice"\n13\tplain, with comma\n')
-    assert list(read_rows(path, ("index_id", "text"))) == [
-        {"index_id": 12, "text": 'He said "no", twice'},
-        {"index_id": 13, "text": "plain, with comma"},
+def error_of(path, content, columns=("id", "text")):
+    path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    with pytest.raises(XstiltsError) as caught:
+        list(read_rows(path, columns))
+    return str(caught.value).removeprefix(str(path))
+
+
+def test_text_of_a_parquet_file_that_is_not_utf8(tmp_path):
+    values = pa.array([b"sound", b"\xe9t\xe9"] * 3000, pa.binary())
+    text = pa.Array.from_buffers(pa.string(), len(values), values.buffers())
+    pq.write_table(pa.table({"text": text}), tmp_path / "x.parquet")
+    with pytest.raises(XstiltsError, match=r"x.parquet: row 1: text: is not UTF-8 text \(invalid continuation byte\)"):
+        list(read_rows(tmp_path / "x.parquet", ("text",)))
+
+
+@pytest.mark.parametrize("features", [b"[", b"[]", b'{"info": {"features": {"x": {"_type": "ClassLabel"}}}}'])
+def test_damaged_description_of_the_columns(tmp_path, features):
+    schema = pa.schema([("x", pa.int64())], metadata={b"huggingface": features})
+    pq.write_table(pa.table({"x": [1]}, schema=schema), tmp_path / "x.parquet")
+    with pytest.raises(XstiltsError, match=r"x\.parquet: the description of its columns, .*, is damaged"):
+        list(read_rows(tmp_path / "x.parquet", ("x",)))
+
+
+# ------------------------------------------------------------------------------------------------------- text files
+
+
+@pytest.mark.parametrize(("suffix", "mark"), [("tsv", "\t"), ("csv", ",")])
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+@pytest.mark.parametrize("bom", [b"", b"\xef\xbb\xbf"])
+def test_values_of_a_table_are_texts_as_they_are(tmp_path, suffix, mark, end, bom):
+    path = tmp_path / f"x.{suffix}"
+    lines = [
+        ("id", "text", "more"),
+        ("007", '"He said ""no"", twice"', ""),
+        ("", ""),
+        ("NA", '"two\r\nlines"', "\ufeff "),
     ]
-    with pytest.raises(XstiltsError, match="missing column; given 'label'"):
-        list(read_rows(path, ("label",)))
+    path.write_bytes(bom + "".join(mark.join(line if any(line) else ()) + end for line in lines).encode())
+    assert list(read_rows(path, ("id", "text", "more"))) == [
+        {"id": "007", "text": 'He said "no", twice', "more": ""},
+        {"id": "NA", "text": "two\r\nlines", "more": "\ufeff "},
+    ]
+
+
+def test_columns_are_found_by_name(tmp_path):
+    (tmp_path / "x.csv").write_text("b,a,c\n1,2,3\n")
+    assert list(read_rows(tmp_path / "x.csv", ("a", "b"))) == [{"a": "2", "b": "1"}]
+
+
+BAD_TABLES = [
+    ("", ": the file is empty; its first line names the columns"),
+    ("id\tid\n1\t2\n", ": line 1: a column is named twice; given 'id, id'"),
+    ("id\tlabel\n1\t2\n", ": missing column; given 'text'"),
+    ("id\ttext\n1\ta\n2\n", ": line 3: 1 values where the first line names 2 columns; given '2'"),
+    ("id\ttext\n1\ta\tb\n", ": line 2: 3 values where the first line names 2 columns; given '1\\ta\\tb'"),
+    ('id\ttext\n1\t"a\n', ": line 2: cannot be read (unexpected end of data)"),
+    ('id\ttext\n1\t"a"b\n', ": line 2: cannot be read ("),
+    (b"id\ttext\n1\ta\n2\t\xe9\n", ": line 3: is not UTF-8 text (invalid continuation byte at byte 2)"),
+    (b"\xff\xfei\x00d\x00", ": line 1: is not UTF-8 text"),
+]
+
+
+@pytest.mark.parametrize(("content", "message"), BAD_TABLES)
+def test_bad_lines_of_a_table_are_named(tmp_path, content, message):
+    assert error_of(tmp_path / "x.tsv", content).startswith(message)
+
+
+def test_json_lines(tmp_path):
+    path = tmp_path / "x.jsonl"
+    path.write_bytes(b'\xef\xbb\xbf{"id": 1, "a": {"t": ["x\\r\\n"]}, "more": null}\r\n\n{"a": {"t": []}, "id": "2"}')
+    assert list(read_rows(path, ("id", "a.t"))) == [
+        {"id": 1, "a": {"t": ["x\r\n"]}},
+        {"id": "2", "a": {"t": []}},
+    ]
+
+
+BAD_JSON = [
+    ('{"id": 1, "text": "a"}\n{"id": 2, "text": "b"\n', ": line 2: is not JSON (Expecting ',' delimiter"),
+    ('{"id": 1, "text": "a"}\n\n[1]\n', ": line 3: is not a JSON object; given '[1]'"),
+    ('{"id": 1, "texts": "a"}\n', ": line 1: missing column; given 'text', did you mean 'texts'?"),
+    ("[" * 100_000, ": line 1: is not JSON ("),
+    (b'{"id": 1, "text": "\xe9"}\n', ": line 1: is not UTF-8 text"),
+]
+
+
+@pytest.mark.parametrize(("content", "message"), BAD_JSON)
+def test_bad_json_lines_are_named(tmp_path, content, message):
+    assert error_of(tmp_path / "x.jsonl", content).startswith(message)
+
+
+def test_fields_of_json_objects_that_are_missing(tmp_path):
+    told = error_of(tmp_path / "x.jsonl", '{"id": 1, "a": {"s": 1}}\n', ("id", "a.t", "a.s"))
+    assert told.startswith(": line 1: missing column; given 'a.t'")
+
+
+@pytest.mark.parametrize("suffix", ["tsv", "csv", "jsonl"])
+def test_a_very_long_text(tmp_path, suffix):
+    path, text = tmp_path / f"x.{suffix}", "ключ " * 100_000
+    path.write_text(f'{{"text": "{text}"}}\n' if suffix == "jsonl" else f"text\n{text}\n", encoding="utf-8")
+    assert list(read_rows(path, ("text",))) == [{"text": text}]
+
+
+@pytest.mark.parametrize("suffix", ["tsv", "jsonl"])
+def test_text_file_that_is_not_there(tmp_path, suffix):
+    with pytest.raises(XstiltsError, match=r"cannot be read \(No such file or directory\)"):
+        list(read_rows(tmp_path / f"none.{suffix}", ("text",)))
 
 
 def test_other_kinds_of_file(tmp_path):
-    with pytest.raises(XstiltsError, match=r"given '.py' \(allowed: .parquet, .tsv\)"):
+    with pytest.raises(XstiltsError, match=r"given '.py' \(allowed: .csv, .jsonl, .parquet, .tsv\)"):
         list(read_rows(tmp_path / "script.py", ("text",)))

@@ -55,3 +55,18 @@ def test_the_same_tensors_and_facts_are_the_same_bytes(tmp_path):
     artifact.save(tmp_path / "one", {"a": torch.ones(2), "b": torch.zeros(3)}, facts)
     artifact.save(tmp_path / "two", {"b": torch.zeros(3), "a": torch.ones(2)}, dict(reversed(facts.items())))
     assert (tmp_path / "one").read_bytes() == (tmp_path / "two").read_bytes()
+
+
+def test_tensors_come_one_by_one_and_only_those_with_the_prefix(tmp_path):
+    path = tmp_path / "x.safetensors"
+    tensors = {"a.one": torch.ones(2), "a.two": torch.zeros(3), "b.one": torch.full((2,), torch.nan)}
+    artifact.save(path, tensors, {})
+    wanted = {name: tensors[name] for name in ("a.one", "a.two")}
+    found = artifact.stream(path, wanted, {}, "a.")
+    assert next(found)[0] == "a.one" and torch.equal(next(found)[1], torch.zeros(3)) and not list(found)
+    with pytest.raises(XstiltsError, match=r"lacks 1 of 3 tensors: a\.three"):
+        next(artifact.stream(path, {**wanted, "a.three": torch.zeros(1)}, {}, "a."))
+    with pytest.raises(XstiltsError, match=r"holds unexpected 1 of 1 tensors: a\.two"):
+        next(artifact.stream(path, {"a.one": torch.ones(2)}, {}, "a."))
+    with pytest.raises(XstiltsError, match="NaN"):
+        next(artifact.stream(path, {"b.one": torch.ones(2)}, {}, "b."))

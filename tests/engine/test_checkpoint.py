@@ -6,12 +6,15 @@ import signal
 import subprocess
 import sys
 import textwrap
+import weakref
 from pathlib import Path
 
 import pytest
 import torch
 
 from xstilts.engine import artifact, compose, loop, train
+from xstilts.engine.checkpoint import State
+from xstilts.engine.record import Progress
 from xstilts.errors import XstiltsError
 from xstilts.key import key
 from xstilts.store import SCRATCH
@@ -80,12 +83,12 @@ def test_a_killed_process_is_resumed(bench, tmp_path):
         step, data, directory = pickle.load(open({str(tmp_path / "step.pickle")!r}, "rb"))
         task = Task("toy_classification", 1, "classification", "accuracy", GeneratedData({{}}, None), ("no", "yes"))
         loop.SAVING_SHARE, real = float("inf"), loop.Loop._backward
-        def die(self, features):
+        def die(self, *batch):
             if self.progress.step == 8:
                 os.kill(os.getpid(), signal.SIGKILL)
-            return real(self, features)
+            return real(self, *batch)
         loop.Loop._backward = die
-        train.run(step, task, data, directory, compose.Runtime("cpu", None, checkpoint_seconds=0.0))
+        train.run(step, [(task, data)], directory, compose.Runtime("cpu", None, checkpoint_seconds=0.0))
     """
     ended = subprocess.run([sys.executable, "-c", textwrap.dedent(program)], capture_output=True, check=False)
     assert ended.returncode == -signal.SIGKILL, ended.stderr.decode()
@@ -112,3 +115,59 @@ def test_a_damaged_checkpoint_is_refused(bench, monkeypatch, harm):
     path.write_bytes({"truncate": content[:-100], "garbage": b"\x00" * 64, "foreign": content}[harm])
     with pytest.raises(XstiltsError, match="delete it to start over"):
         bench.train(step)
+
+
+# ---------------------------------------------------------------------------------------------------------- memory
+
+
+def state(parameters):
+    optimizer = torch.optim.AdamW(parameters.values())
+    return State("0" * 32, parameters, optimizer, {}, Progress())
+
+
+def test_the_best_weights_are_kept_in_the_same_memory():
+    parameter = torch.nn.Parameter(torch.zeros(4))
+    kept = state({"a": parameter})
+    kept.keep_best()
+    place = kept.best["a"].data_ptr()
+    with torch.no_grad():
+        parameter += 1
+    assert not kept.best["a"].any()
+    kept.keep_best()
+    assert kept.best["a"].tolist() == [1.0] * 4 and kept.best["a"].data_ptr() == place != parameter.data_ptr()
+
+
+def test_a_checkpoint_is_read_tensor_by_tensor(tmp_path, monkeypatch):
+    """A parameter without a step, as the head of a task whose turn has not come, is restored as such."""
+    stepped, idle = torch.nn.Parameter(torch.randn(3, 2)), torch.nn.Parameter(torch.randn(5))
+    first = state({"stepped": stepped, "idle": idle})
+    first.keep_best()
+    stepped.grad = torch.randn(3, 2)
+    first.optimizer.step()
+    first.save(tmp_path)
+    second = state({name: torch.nn.Parameter(torch.zeros_like(p)) for name, p in first.trained.items()})
+    second.keep_best()
+    best = {name: tensor.data_ptr() for name, tensor in second.best.items()}
+    alive, most = [], []
+    real = artifact.stream
+
+    def watched(*args):
+        for name, tensor in real(*args):
+            alive.append(weakref.ref(tensor))
+            most.append(sum(reference() is not None for reference in alive))
+            yield name, tensor
+
+    monkeypatch.setattr(artifact, "stream", watched)
+    assert second.restore(tmp_path)
+    assert len(most) == 1 + 2 * 5 and max(most) <= 2
+    assert {name: tensor.data_ptr() for name, tensor in second.best.items()} == best
+    for name in ("stepped", "idle"):
+        assert torch.equal(second.trained[name], first.trained[name])
+        assert torch.equal(second.best[name], first.best[name])
+    assert float(second.optimizer.state[second.trained["stepped"]]["step"]) == 1
+    for each in (first, second):
+        each.optimizer.zero_grad()
+        for parameter in each.trained.values():
+            parameter.grad = torch.ones_like(parameter)
+        each.optimizer.step()
+    assert all(torch.equal(second.trained[name], first.trained[name]) for name in first.trained)

@@ -38,7 +38,7 @@ def states(model, batch):
 
 
 def built(bench, toys, step):
-    return compose.for_training(step, toys.task("classification"), bench.runtime())
+    return compose.for_training(step, [toys.task("classification")], bench.runtime())
 
 
 def trained(bench, method, seed=0):
@@ -223,6 +223,25 @@ def test_initial_weights_depend_on_the_seed_alone(bench, toys, method):
     for name in drawn:
         cosine = torch.cosine_similarity(cold.module[name].flatten(), stacked.module[name].flatten(), dim=0)
         assert abs(cosine) < 0.5
+
+
+@pytest.mark.parametrize("method", ["bottleneck", "lora"])
+def test_dropout_of_the_modules_below_stays_off(bench, toys, method):
+    """What a module is trained on is what it will lie on."""
+    shape = {"where": "both", "reduction": 4} if method == "bottleneck" else {"rank": 4}
+    config = AdapterConfig(kind=method, options={**shape, "dropout": 0.5})
+    below = bench.step(config)
+    bench.train(below)
+    model = built(bench, toys, bench.step(config, Stack((below,)))).model
+    for _ in range(2):  # evaluation switches everything off, the next step on again
+        model.eval()
+        model.train()
+        on = {
+            name: [part.training for place, part in model.named_modules() if f".{name}" in place]
+            for name in ("below0", "target", "attention.output.dropout")
+        }
+        assert len(on["below0"]) == len(on["target"]) > 4
+        assert not any(on["below0"]) and all(on["target"]) and all(on["attention.output.dropout"])
 
 
 # ------------------------------------------------------------------------------------------------- what is refused

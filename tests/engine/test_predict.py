@@ -1,5 +1,4 @@
 import json
-import math
 from dataclasses import replace
 
 import numpy as np
@@ -7,10 +6,10 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
-from xstilts.engine import compose, inference
+from xstilts.engine import compose, inference, predict
 from xstilts.errors import XstiltsError
 from xstilts.formats import encode
-from xstilts.formats.retrieval import nearest
+from xstilts.spec import Predict, TaskData, is_candidate
 
 
 def table(directory):
@@ -62,7 +61,7 @@ def test_examples_without_gold_are_predicted_but_not_scored(bench, toys):
 def test_predictions_do_not_depend_on_the_batch(bench, toys, text, monkeypatch):
     step = bench.step("full")
     bench.train(step)
-    model = compose.for_training(step, toys.task("classification"), bench.runtime()).model
+    model = compose.for_training(step, [toys.task("classification")], bench.runtime()).model
     features = encode(toys.task("classification"), toys.examples("classification", 30), text()).features
     whole = inference.score_features(model, features, "fp32")
     monkeypatch.setattr(inference, "CPU_TOKENS", 1)
@@ -119,8 +118,6 @@ def test_retrieval_on_a_training_uses_its_encoder_and_not_its_head(bench, toys):
 
 
 def prediction_of(bench, model):
-    from xstilts.spec import Predict, TaskData
-
     return Predict(model, TaskData("toy_retrieval", 1, "m 1", "0"), "test", ("en",), 48, 8, "fp32", 1)
 
 
@@ -129,16 +126,96 @@ def test_a_layer_beyond_the_encoder_is_refused(bench, toys):
         bench.predict(bench.backbone, toys.examples("retrieval", 8), "retrieval", 3)
 
 
-def test_nearest_is_exact_across_blocks_and_takes_the_first_of_equals(monkeypatch):
-    random = np.random.default_rng(0)
-    queries, candidates = random.normal(size=(2500, 5)).astype("f"), random.normal(size=(300, 5)).astype("f")
-    candidates[7] = 2 * candidates[3]
-    found = np.concatenate(list(nearest(queries, candidates)))
-    naive = [
-        max(range(300), key=lambda row: float(q @ candidates[row] / math.sqrt(candidates[row] @ candidates[row])))
-        for q in queries[:200]
+@pytest.mark.parametrize("pooling", ["mean", "mean_no_special", "cls", None])
+def test_the_declared_pooling_is_used(bench, toys, text, pooling):
+    """Against a loop over sentences; the default leaves the special tokens out."""
+    examples = toys.examples("retrieval", 40, first=100)
+    task = toys.task("retrieval")
+    model = compose.for_prediction(
+        replace(prediction_of(bench, bench.backbone), pooling=pooling), task, bench.runtime()
+    )
+    found = inference.score_features(model, encode(task, examples, text()).features, "fp32")
+    encoder = compose.load_encoder(bench.backbone).eval()
+    for example, vector in zip(examples, found, strict=True):
+        ids = [0, *text().tokenizer.encode(example.fields.text, add_special_tokens=False).ids, 2]
+        with torch.inference_mode():
+            states = encoder(torch.tensor([ids]), output_hidden_states=True).hidden_states[1][0]
+        expected = {"mean": states.mean(0), "cls": states[0]}.get(pooling, states[1:-1].mean(0))
+        assert np.allclose(vector[0], expected, atol=1e-5)
+
+
+def test_scores_are_reduced_batch_by_batch(bench, toys, text, monkeypatch):
+    """What is kept of a tagged or a long text does not grow with the number of classes, or with its square."""
+    kept = []
+    real = inference._each
+
+    def watched(*arguments):
+        kept.extend(real(*arguments))
+        return kept
+
+    monkeypatch.setattr(inference, "_each", watched)
+    for format_name, kind in (("tagging", np.ndarray), ("span", tuple), ("choice", int), ("classification", int)):
+        kept.clear()
+        task, examples = toys.task(format_name), toys.examples(format_name, 8)
+        model = compose.for_training(bench.step("head", format_name=format_name), [task], bench.runtime()).model
+        inference.predict(model, task, examples, encode(task, examples, text()), "fp32")
+        assert len(kept) >= 8 and all(isinstance(each, kind) for each in kept)
+        assert all(each.ndim == 1 for each in kept if isinstance(each, np.ndarray))
+
+
+# ---------------------------------------------------------------------------------------------- ranking and mining
+
+
+def run(bench, step, task, examples, calibration=()):
+    directory = bench.directory(step)
+    predict.run(step, task, examples, directory, bench.runtime(), calibration)
+    return table(directory).to_pylist(), json.loads((directory / "result.json").read_text())
+
+
+def test_ranking_searches_all_languages_and_scores_those_that_ask(bench, toys):
+    """Every text stands in two languages, so both copies come first, and nothing can score higher."""
+    sides = {"en": toys.examples("retrieval", 24), "mul": toys.examples("retrieval", 24, language="mul")}
+    gold = [(f"{number}|en", f"{number}|mul") for number in range(12)]
+    examples = [
+        replace(example, gold=None if is_candidate(example) else gold[int(example.item_id)])
+        for language, rows in sides.items()
+        for example in rows
+        if language == "en" or is_candidate(example)
     ]
-    agree = np.mean(found[:200] == naive)
-    assert agree == 1.0 and np.concatenate(list(nearest(2 * candidates[3:4], candidates))) == [3]
-    zero = np.zeros((1, 5), "f")
-    assert np.concatenate(list(nearest(zero, candidates))) == [0]
+    task = replace(toys.task("ranking"), metric="map20")
+    step = replace(prediction_of(bench, bench.backbone), task=TaskData("toy_ranking", 1, "m 1", "0"))
+    rows, result = run(bench, step, task, examples)
+    assert len(rows) == 12 and result["scores"] == {"en": 100.0}, "the pool's language is not scored"
+    for row in rows:
+        assert len(json.loads(row["pred"])) == 20
+        assert sorted(json.loads(row["pred"])[:2]) == json.loads(row["gold"])
+        assert row["stats"] == [1.0, 1.0]
+
+
+def mining_examples(toys, first):
+    """Of 20 pairs of sentences the queries of 5 and the candidates of 5 others are left out."""
+    found = []
+    for example in toys.examples("retrieval", 40, first=first):
+        number, candidate = int(example.item_id) % 20, is_candidate(example)
+        if (number < 5 and candidate) or (5 <= number < 10 and not candidate):
+            continue
+        gold = None if candidate else (example.item_id,) if number >= 10 else ()
+        found.append(replace(example, gold=gold))
+    return found
+
+
+def test_mining_applies_the_threshold_of_the_calibration_split(bench, toys):
+    task = replace(toys.task("mining"), metric="mining")
+    data = TaskData("toy_mining", 1, "m 1", "0")
+    step = replace(prediction_of(bench, bench.backbone), task=data, calibration="dev")
+    dev, test = mining_examples(toys, 1000), mining_examples(toys, 2000)
+    rows, result = run(bench, step, task, test, dev)
+    assert [row["item_id"] for row in rows] == [example.item_id for example in test if not is_candidate(example)]
+    assert all(isinstance(json.loads(row["pred"]), str) for row in rows)
+    assert result["scores"]["en"] > 50
+
+
+def test_mining_without_a_calibration_split_is_refused(bench, toys):
+    step = replace(prediction_of(bench, bench.backbone), task=TaskData("toy_mining", 1, "m 1", "0"))
+    with pytest.raises(XstiltsError, match="needs development data to choose a threshold on"):
+        run(bench, step, toys.task("mining"), mining_examples(toys, 0))

@@ -1,29 +1,39 @@
 import numpy as np
 import pytest
 import torch
+from torch.nn.functional import cosine_similarity, cross_entropy
 
 from xstilts.batches import collate
 from xstilts.errors import XstiltsError
-from xstilts.formats import encode, load_format
-from xstilts.formats.retrieval import MeanPool
-from xstilts.spec import Example, Sentence
+from xstilts.formats import Pool, encode, load_format, loss
+from xstilts.formats._pool import POOLINGS, pool
+from xstilts.spec import Example, Sentence, TextPair
 
 
 def sentence(text, role="query", language="de", item="1"):
     return Example(item, language, item, Sentence(text, role), item if role == "query" else None)
 
 
-def test_the_mean_leaves_out_special_tokens_and_padding(toys, text):
-    """Against a loop, including a sentence that the tokenizer deletes."""
+@pytest.mark.parametrize("how", POOLINGS)
+def test_each_pooling_against_a_loop(toys, text, how):
+    """Including a sentence that the tokenizer deletes."""
     examples = [sentence("the red dog runs"), sentence("cat"), sentence("\u200b"), sentence("北京大学 在 北京")]
     batch = collate(encode(toys.task("retrieval"), examples, text()).features)
     hidden = torch.randn(*batch.ids.shape, 32)
-    pooled = MeanPool()(hidden, batch)
-    assert pooled.shape == (4, 1, 32) and not list(MeanPool().parameters())
+    pooled = Pool(how)(hidden, batch)
+    assert pooled.shape == (4, 1, 32) and not list(Pool().parameters())
     for row, (ids, states) in enumerate(zip(batch.ids.tolist(), hidden, strict=True)):
-        kept = [state for token, state in zip(ids, states, strict=True) if token > 2]
-        expected = sum(kept, torch.zeros(32)) / max(len(kept), 1)
+        taken = {
+            "mean_no_special": [state for token, state in zip(ids, states, strict=True) if token > 2],
+            "mean": [state for token, state in zip(ids, states, strict=True) if token != 1],
+            "cls": [states[0]],
+        }[how]
+        expected = sum(taken, torch.zeros(32)) / max(len(taken), 1)
         assert torch.allclose(pooled[row, 0], expected, atol=1e-6)
+
+
+def test_the_default_leaves_special_tokens_out():
+    assert Pool().how == "mean_no_special" and len(POOLINGS) == 3
 
 
 def test_queries_find_the_nearest_candidate_of_their_language(toys, text):
@@ -51,3 +61,60 @@ def test_a_language_with_one_side_only_is_refused(toys, text, role):
 def test_an_empty_sentence_is_refused(toys, text):
     with pytest.raises(XstiltsError, match="has an empty text"):
         encode(toys.task("retrieval"), [sentence(" ")], text())
+
+
+# ---------------------------------------------------------------------------------------------------------- pairs
+
+
+def pair(query, positive, item="1"):
+    return Example(item, "en", item, TextPair(query, positive), item)
+
+
+def test_a_pair_is_one_feature_of_two_rows(toys, text):
+    first, second = encode(
+        toys.task("ranking"), [pair("the dog", "a red dog runs"), pair("cat", "old")], text()
+    ).features
+    single = encode(toys.task("ranking"), [sentence("the dog"), sentence("a red dog runs")], text()).features
+    assert [row.tolist() for row in first.rows] == [row.tolist() for each in single for row in each.rows]
+    assert first.targets.tolist() == second.targets.tolist() == [0]
+    assert single[0].weight == 0
+
+
+@pytest.mark.parametrize(("query", "positive"), [("", "a"), ("a", " "), ("a", None)])
+def test_an_empty_side_of_a_pair_is_refused(toys, text, query, positive):
+    with pytest.raises(XstiltsError, match="has an empty text"):
+        encode(toys.task("ranking"), [pair("a", "b"), pair(query, positive)], text())
+
+
+def test_pairs_and_sentences_are_not_mixed(toys, text):
+    with pytest.raises(XstiltsError, match="not an input of format ranking"):
+        encode(toys.task("ranking"), [pair("a", "b"), sentence("c")], text())
+
+
+def test_a_batch_of_pairs_is_scored_against_its_own_positives(toys, text):
+    """Against a loop over pairs, and the loss against the softmax over the batch with the diagonal as target."""
+    pairs = [pair("the dog", "a red dog runs"), pair("cat", "old"), pair("river near", "the house sleeps")]
+    batch = collate(encode(toys.task("ranking"), pairs, text()).features)
+    hidden = torch.randn(*batch.ids.shape, 32, generator=torch.Generator().manual_seed(0))
+    scores = Pool()(hidden, batch)
+    vectors = pool(hidden, batch.ids, "mean_no_special")
+    assert scores.shape == (3, 1, 3)
+    table = torch.empty(3, 3)
+    for query in range(3):
+        for place in range(3):
+            positive = (query + place) % 3
+            table[query, positive] = cosine_similarity(vectors[2 * query], vectors[2 * positive + 1], dim=0) / 0.01
+            assert torch.isclose(scores[query, 0, place], table[query, positive], atol=1e-3)
+    assert torch.isclose(loss(scores, batch.targets), cross_entropy(table, torch.arange(3), reduction="sum"), rtol=1e-4)
+
+
+def test_the_same_positive_of_another_pair_is_no_negative(toys, text):
+    pairs = [pair("the dog", "a red dog"), pair("cat", "old"), pair("river", "a red dog")]
+    batch = collate(encode(toys.task("ranking"), pairs, text()).features)
+    scores = Pool()(torch.randn(*batch.ids.shape, 8), batch)[:, 0]
+    assert scores.isneginf().tolist() == [[False, False, True], [False, False, False], [False, True, False]]
+
+
+def test_one_pair_alone_teaches_nothing(toys, text):
+    batch = collate(encode(toys.task("ranking"), [pair("the dog", "red")], text()).features)
+    assert float(loss(Pool()(torch.randn(*batch.ids.shape, 8), batch), batch.targets)) == 0.0

@@ -8,11 +8,15 @@ from xstilts.errors import XstiltsError
 from xstilts.metrics import Metric, Ratio, load_metric, metric_names
 from xstilts.spec import Answers
 
-NAMES = ("accuracy", "squad", "tagging")
+NAMES = ("accuracy", "map20", "mining", "mlqa", "squad", "tagging", "token_accuracy")
 PAIRS = {
     "accuracy": [("yes", "yes"), ("yes", "no"), (0, 0), (1, 0)],
     "squad": [(Answers(("Berlin",), (0,)), "Berlin"), (Answers(("in Berlin",), (0,)), "Berlin"), (Answers(), "Berlin")],
+    "mlqa": [(Answers(("Berlin",), (0,)), "the Berlin"), (Answers(("in Berlin",), (0,)), "Berlin")],
+    "map20": [(("a",), ("a", "b")), (("a", "b"), ("c", "b")), (("a",), ())],
+    "mining": [(("a",), "a"), ((), "b"), (("a", "b"), "")],
     "tagging": [(("B-PER", "O"), ("B-PER", "O")), (("B-PER", "I-PER"), ("B-PER", "O")), (("O", "O"), ("O", "O"))],
+    "token_accuracy": [(("N", "N/N"), ("N", "N/N")), (("N", "N/N"), ("N", "N"))],
 }
 
 

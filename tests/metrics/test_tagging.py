@@ -1,8 +1,10 @@
 """Chunk F1 against a brute force that shares no code with it; against seqeval itself in ``tests/oracles``."""
 
-from hypothesis import given
+import pytest
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from xstilts.metrics import load_metric
 from xstilts.metrics.tagging import METRIC, chunks
 
 POS = ("ADJ", "ADP", "CCONJ", "DET", "INTJ", "NOUN", "PROPN", "PUNCT", "VERB", "X")
@@ -35,18 +37,21 @@ def is_iob_chunk(tags, i, j):
     return tags[i].startswith("B") or i == 0 or tags[i - 1][2:] != tags[i][2:]
 
 
+@settings(max_examples=1000, deadline=None)
 @given(pairs(POS))
 def test_parts_of_speech_are_runs_of_equal_tags(pair):
     for tags in pair:
         assert chunks(tags) == spans_by_force(tags, is_run)
 
 
+@settings(max_examples=1000, deadline=None)
 @given(pairs(IOB))
 def test_entities_are_what_iob2_says(pair):
     for tags in pair:
         assert chunks(tags) == spans_by_force(tags, is_iob_chunk)
 
 
+@settings(max_examples=1000, deadline=None)
 @given(pairs(IOB))
 def test_counts(pair):
     gold, pred = pair
@@ -90,3 +95,12 @@ def test_coordinating_and_subordinating_conjunctions_are_two_types():
 def test_nothing_to_find_and_nothing_found():
     assert METRIC.stats([], [], "en") == (0.0, 0.0, 0.0, 0.0, 0.0)
     assert METRIC.stats(["O"], ["O"], "en") == (0.0, 0.0, 0.0, 1.0, 1.0)
+
+
+def test_token_accuracy_counts_the_same_and_puts_accuracy_first():
+    accuracy = load_metric("token_accuracy")
+    rows = [METRIC.stats(gold, pred, "en") for gold, pred in ((("N", "V"), ("N", "N")), (("N",), ("N",)))]
+    sums = [sum(column) for column in zip(*rows, strict=True)]
+    assert accuracy.stats is METRIC.stats
+    assert accuracy.score(sums) == pytest.approx(100 * 2 / 3)
+    assert [ratio.name for ratio in accuracy.ratios] == ["token_accuracy", "f1"]

@@ -22,7 +22,7 @@ def corpora(alphabet):
 
 @pytest.mark.parametrize("alphabet", [IOB, IOBES, POS], ids=["iob", "iobes", "pos"])
 def test_chunk_f1(alphabet):
-    @settings(max_examples=200, deadline=None)
+    @settings(max_examples=1000, deadline=None)
     @given(corpora(alphabet))
     def check(corpus):
         gold, pred = ([list(pair[side]) for pair in corpus] for side in (0, 1))

@@ -49,8 +49,8 @@ COMPARISONS = (
 )
 RIGHT = {"classification": "yes", "retrieval": "right"}
 WRONG = {"classification": "no", "retrieval": "wrong"}
-ANSWERS = {"en": "the brown fox", "de": "der braune Fuchs", "zh": "棕色的狐狸", "sw": "mbweha wa kahawia"}
-PARTIAL = {"en": "brown", "de": "Fuchs", "zh": "狐狸", "sw": "mbweha"}
+ANSWERS = {"en": "the brown fox", "de": "der braune Fuchs", "zh": "棕 色 的 狐 狸", "sw": "mbweha wa kahawia"}
+PARTIAL = {"en": "brown", "de": "Fuchs", "zh": "狐 狸", "sw": "mbweha"}
 
 
 def digest(*parts):

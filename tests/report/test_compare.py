@@ -1,5 +1,6 @@
 """Outcomes: what is expanded, what a planted effect looks like, and what is flagged rather than hidden."""
 
+import json
 import math
 from collections import Counter
 
@@ -9,6 +10,7 @@ from scipy.stats import false_discovery_control
 
 from xstilts.compare import Flag, compare
 from xstilts.estimands import estimands
+from xstilts.report.card import card
 from xstilts.results import Entry, load_results
 
 MEANS = ("all", "zero-shot")
@@ -44,7 +46,7 @@ def test_estimands(results):
         *(("pos", language) for language in ("en", "de", "zh", "sw", *MEANS)),
         *(("qa", language) for language in ("en", "de", "zh", "sw", *MEANS)),
         *(("pairs", language) for language in ("de", "zh", "sw", *MEANS)),
-        *(("trained targets", language) for language in MEANS),
+        *(("targets without retrieval", language) for language in MEANS),
         *(("all targets", language) for language in MEANS),
     ]
     for each in found:
@@ -86,7 +88,7 @@ def test_scores_and_difference_are_the_means_they_claim_to_be(results, outcomes)
 
 def test_a_suite_is_the_mean_of_its_targets(outcomes):
     parts = [find(outcomes, "adapter vs full", target).difference for target in ("nli", "pos", "qa")]
-    assert find(outcomes, "adapter vs full", "trained targets").difference == pytest.approx(np.mean(parts))
+    assert find(outcomes, "adapter vs full", "targets without retrieval").difference == pytest.approx(np.mean(parts))
 
 
 # ---------------------------------------------------------------------------------------------------- what it finds
@@ -182,7 +184,7 @@ def test_retrieval_on_the_bare_backbone_is_one_prediction_without_seeds(outcomes
 
 def test_collapsed_runs_are_counted_and_flagged(outcomes):
     assert Flag.COLLAPSED in find(outcomes, "adapter vs full", "pos").flags
-    assert Flag.COLLAPSED in find(outcomes, "adapter vs full", "trained targets").flags
+    assert Flag.COLLAPSED in find(outcomes, "adapter vs full", "targets without retrieval").flags
     assert Flag.COLLAPSED not in find(outcomes, "adapter vs full", "nli").flags
 
 
@@ -191,20 +193,20 @@ def test_a_side_of_failed_runs_alone_is_flagged_as_such(store_maker, tmp_path):
     outcomes = load(store_maker, tmp_path, collapsed=collapsed)
     assert Flag.ONLY_FAILED in find(outcomes, "adapter vs full", "pos").flags
     assert Flag.ONLY_FAILED in find(outcomes, "gain, adapter", "pos", intermediate="neutral").flags
-    assert Flag.ONLY_FAILED not in find(outcomes, "adapter vs full", "trained targets").flags
+    assert Flag.ONLY_FAILED not in find(outcomes, "adapter vs full", "targets without retrieval").flags
     assert Flag.ONLY_FAILED not in find(outcomes, "adapter vs full", "nli").flags
 
 
 def test_few_clusters_are_flagged_also_in_a_mean_over_targets(outcomes):
     few = {each.target for each in outcomes if Flag.FEW_CLUSTERS in each.flags}
-    assert few == {"qa", "trained targets", "all targets"}  # 24 paragraphs; 60 or more clusters elsewhere
+    assert few == {"qa", "targets without retrieval", "all targets"}  # 24 paragraphs; 60 or more clusters elsewhere
 
 
 def test_a_missing_seed_is_left_out_and_flagged(outcomes):
     short = find(outcomes, "gain, full", "pos", intermediate="neutral")
     assert (short.candidate_seeds, short.reference_seeds) == (2, 3)
     assert Flag.FEWER_SEEDS in short.flags
-    suite = find(outcomes, "gain, full", "trained targets", intermediate="neutral")
+    suite = find(outcomes, "gain, full", "targets without retrieval", intermediate="neutral")
     assert suite.candidate_seeds == 2  # the mean over targets keeps to the seeds that all targets have
 
 
@@ -213,10 +215,24 @@ def test_contamination_is_unknown_wherever_an_intermediate_task_was_trained(outc
         assert (Flag.CONTAMINATION_UNKNOWN in each.flags) == (each.intermediate is not None)
 
 
+def test_a_declared_overlap_is_flagged_where_the_two_tasks_meet(store_maker, tmp_path):
+    root = store_maker(tmp_path)
+    path = root / "studies" / "planted@mini.json"
+    manifest = json.loads(path.read_text())
+    manifest["tasks"]["qa"]["overlaps"] = {"neutral": "its questions are these", "elsewhere": "not in this study"}
+    path.write_text(json.dumps(manifest))
+    results = load_results(root, "planted")
+    flagged = {(each.target, each.intermediate) for each in compare(results) if Flag.CONTAMINATED in each.flags}
+    assert flagged == {(target, "neutral") for target in ("qa", "targets without retrieval", "all targets")}
+    facts = [text for name, text in card(results).facts if name == "contamination"]
+    assert facts[0] == "neutral → qa: its questions are these"
+    assert len(facts) == 2 and facts[1].startswith("not checked beyond what tasks declare")
+
+
 def test_what_was_not_run_stays_empty(store_maker, tmp_path):
     skip = {("adapter", None, "qa", seed) for seed in (1, 2, 3)}
     outcomes = load(store_maker, tmp_path, skip=skip)
-    for target in ("qa", "trained targets"):
+    for target in ("qa", "targets without retrieval"):
         blank = find(outcomes, "adapter vs full", target)
         assert blank.flags == (Flag.NOT_RUN,) and not blank.was_run
         assert math.isnan(blank.difference) and math.isnan(blank.candidate_score) and math.isnan(blank.q)
@@ -257,4 +273,4 @@ def test_a_study_in_english_alone_has_no_zero_shot_mean(store_maker, tmp_path, m
     )
     outcomes = load(store_maker, tmp_path, targets=["nli"])
     assert {each.language for each in outcomes} == {"en", "all"}
-    assert {each.target for each in outcomes} == {"nli", "trained targets"}
+    assert {each.target for each in outcomes} == {"nli", "targets without retrieval"}

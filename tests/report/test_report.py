@@ -12,7 +12,8 @@ from xstilts import report
 from xstilts.compare import compare
 from xstilts.errors import XstiltsError
 from xstilts.report.answer import answer
-from xstilts.report.tables import effect_matrix
+from xstilts.report.scores import board, scores
+from xstilts.report.tables import effect_matrix, overview
 from xstilts.report.view import View
 from xstilts.results import load_results
 
@@ -96,7 +97,7 @@ def test_scores_are_tidy_and_average_to_the_outcomes(out, outcomes):
     with (out / "scores.csv").open(encoding="utf-8", newline="") as stream:
         rows = list(csv.DictReader(stream))
     runs = {"nli": 18, "pos": 17, "qa": 18, "pairs": 18}  # one run of pos is missing
-    per_run = {"nli": 4 * 1, "pos": 4 * 2, "qa": 4 * 3, "pairs": 3 * 1}  # languages × ratios
+    per_run = {"nli": 4 * 1, "pos": 4 * 2, "qa": 4 * 5, "pairs": 3 * 1}  # languages × ratios
     assert len(rows) == sum(runs[target] * per_run[target] for target in runs)
     chosen = [
         float(row["score"])
@@ -315,3 +316,26 @@ def test_a_directory_that_cannot_be_written_is_one_clear_message(planted, tmp_pa
     (tmp_path / "file").write_text("")
     with pytest.raises(XstiltsError, match="not a directory"):
         report.write(planted, "planted", tmp_path / "file" / "report")
+
+
+def test_suite_scores_are_means_over_targets_of_means_over_all_languages(planted):
+    results = load_results(planted, "planted")
+    rows = scores(results)
+    table = overview(results, board(rows))
+    assert table.columns[-2:] == ("suite score, targets without retrieval", "suite score, all targets")
+
+    def by_hand(targets):
+        first = {"nli": "accuracy", "pos": "f1", "qa": "qa", "pairs": "accuracy"}
+        means = []
+        for target in targets:
+            picked = [row for row in rows if (row.system, row.target, row.metric) == ("full", target, first[target])]
+            languages = {row.language for row in picked}
+            assert ("en" in languages) == (target != "pairs")
+            means.append(
+                sum(sum(r.score for r in picked if r.language == code) / 3 for code in languages) / len(languages)
+            )
+        return f"{sum(means) / len(means):.1f}"
+
+    (row,) = (row for row in table.rows if row.label == "full fine-tuning")
+    expected = by_hand(("nli", "pos", "qa")), by_hand(("nli", "pos", "qa", "pairs"))
+    assert tuple(cell.text for cell in row.cells[-2:]) == expected

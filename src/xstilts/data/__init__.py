@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from xstilts.data.identity import identify
 from xstilts.data.load import load_examples
 from xstilts.data.rows import fingerprint, subset
 from xstilts.data.sources import Sources
+from xstilts.data.training import load_training
 
-__all__ = ["Sources", "fingerprint", "load_examples", "subset"]
+__all__ = ["Sources", "fingerprint", "identify", "load_examples", "load_training", "subset"]

@@ -16,6 +16,10 @@ class Findings:
     _rows: dict[tuple[str, str, str, str | None, tuple[str, ...]], list[int]] = field(default_factory=dict)
     _others: list[Problem] = field(default_factory=list)
 
+    def __bool__(self) -> bool:
+        """Whether anything was found."""
+        return bool(self._rows or self._others)
+
     def add(self, *problems: Problem) -> None:
         """Note problems that concern a file or a split as a whole."""
         self._others += problems

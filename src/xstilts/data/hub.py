@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from xstilts import hub
 from xstilts.data.layout import README, read_repository
-from xstilts.errors import Problem, XstiltsError, fail
+from xstilts.errors import Problem, XstiltsError
 
 
 def folder(repo: str, revision: str, wanted: Sequence[tuple[str, str]]) -> Path:
@@ -22,27 +23,21 @@ def folder(repo: str, revision: str, wanted: Sequence[tuple[str, str]]) -> Path:
         wanted: (config, split) pairs.
 
     Raises:
-        XstiltsError: the repository, revision, a config or a split does not exist, or the hub cannot be reached.
+        XstiltsError: a config or a split does not exist; see also ``xstilts.hub.snapshot``.
     """
-    listing = read_repository(_download(repo, revision, (README,)))
+    listing = read_repository(_snapshot(repo, revision, (README,)))
     patterns: list[str] = []
     problems: list[Problem] = []
     for config, split in wanted:
         try:
-            patterns += (name for alternative in listing.patterns(config, split) for name in alternative)
+            alternatives = listing.patterns(config, split)
+            patterns += (each.replace("**/", "*") for alternative in alternatives for each in alternative)
         except XstiltsError as error:
             problems += error.problems
     if problems:
         raise XstiltsError(*problems)
-    return _download(repo, revision, (README, *patterns))
+    return _snapshot(repo, revision, (README, *patterns))
 
 
-def _download(repo: str, revision: str, patterns: tuple[str, ...]) -> Path:
-    from huggingface_hub import snapshot_download
-
-    try:
-        return Path(snapshot_download(repo, repo_type="dataset", revision=revision, allow_patterns=list(patterns)))
-    except OSError as error:  # every error of the client is one: HTTP status, no connection, offline mode, full disk
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        what = f"cannot be downloaded (--data DIR reads a local mirror instead): {reason}"
-        raise fail(f"hub: {repo} at {revision}", what) from error
+def _snapshot(repo: str, revision: str, patterns: tuple[str, ...]) -> Path:
+    return hub.snapshot("dataset", repo, revision, patterns, instead="--data DIR reads a local mirror")

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from pathlib import Path
 
@@ -18,6 +18,7 @@ import yaml  # type: ignore[import-untyped]
 from pydantic import BaseModel, ValidationError
 
 from xstilts.errors import fail
+from xstilts.hub import SHA256_LENGTH, checksum_of, is_checksum
 
 # The header's scalars stay text: a config named ``no`` (Norwegian) must not become False. libyaml's loader is some ten
 # times faster, which counts for headers of thousands of lines, but not every build of PyYAML has it.
@@ -27,7 +28,13 @@ except ImportError:
     from yaml import BaseLoader as Loader
 
 README = "README.md"
-CONVENTIONS = ("{config}/{split}-*.parquet", "{config}/{split}.parquet", "data/{split}-*.parquet")
+CHECKSUMS = "SHA256SUMS"  # in a mirror: as sha256sum writes it; what it lists is compared when it is read
+CONVENTIONS = (
+    "{config}/{split}-*.parquet",
+    "{config}/{split}.parquet",
+    "{config}/{split}/*.parquet",
+    "data/{split}-*.parquet",
+)
 SHARD = re.compile(r"(?P<stem>.*)-(?P<number>\d{5})-of-(?P<total>\d{5})(-\w+)?\.\w+")
 
 
@@ -64,12 +71,14 @@ class Repository:
         names: paths of its files, relative to the folder, sorted.
         configs: config → split → patterns, as the header lists them.
         counts: (config, split) → number of rows, as the header states them.
+        checksums: name → sha256 of its content, as the mirror's ``SHA256SUMS`` lists it; a file may be missing there.
     """
 
     folder: Path
     names: tuple[str, ...]
     configs: Mapping[str, Mapping[str, tuple[str, ...]]]
     counts: Mapping[tuple[str, str], int]
+    checksums: Mapping[str, str] = field(default_factory=dict)
 
     def patterns(self, config: str, split: str) -> tuple[tuple[str, ...], ...]:
         """Return alternatives, best first; the patterns of one alternative together make up the split.
@@ -91,16 +100,29 @@ class Repository:
         """Return the files of a split in the order of their names.
 
         Raises:
-            XstiltsError: unknown config or split, no file that matches, or a shard that is missing.
+            XstiltsError: unknown config or split, a pattern that no file matches, or a shard that is missing.
         """
         alternatives = self.patterns(config, split)
         for patterns in alternatives:
             found = [name for name in self.names if any(_matches(name, pattern) for pattern in patterns)]
+            unmatched = [pattern for pattern in patterns if not any(_matches(name, pattern) for name in found)]
+            if found and unmatched:
+                raise fail(str(self.folder), "files are missing", ", ".join(unmatched))
             if found:
                 self._check_shards(found)
                 return tuple(self.folder / name for name in found)
         looked_for = " or ".join(pattern for patterns in alternatives for pattern in patterns)
         raise fail(str(self.folder), f"no file of config {config!r}, split {split!r}", looked_for, self.names)
+
+    def check_content(self, file: Path) -> None:
+        """Compare a file with the mirror's checksum of it, if there is one.
+
+        Raises:
+            XstiltsError: it is not the file that was put there.
+        """
+        expected = self.checksums.get(file.relative_to(self.folder).as_posix())
+        if expected is not None and checksum_of(file, SHA256_LENGTH) != expected:
+            raise fail(str(file), f"the file is damaged or changed: its checksum is not the one in {CHECKSUMS}")
 
     def _check_shards(self, found: Iterable[str]) -> None:
         shards = [match for match in map(SHARD.fullmatch, found) if match]
@@ -115,7 +137,7 @@ def read_repository(folder: Path) -> Repository:
     """List a folder and read its header.
 
     Raises:
-        XstiltsError: the header is not the YAML it should be.
+        XstiltsError: the header is not the YAML it should be, or the checksums are not those of ``sha256sum``.
     """
     paths = (path.relative_to(folder) for path in folder.rglob("*") if path.is_file())
     names = tuple(sorted(path.as_posix() for path in paths if not path.parts[0].startswith(".")))
@@ -123,7 +145,7 @@ def read_repository(folder: Path) -> Repository:
     infos = header.dataset_info if isinstance(header.dataset_info, list) else [header.dataset_info]
     return Repository(
         folder=folder,
-        names=tuple(name for name in names if name != README),
+        names=tuple(name for name in names if name not in (README, CHECKSUMS)),
         configs={config.config_name: _splits(config) for config in header.configs},
         counts={
             (info.config_name, split.name): split.num_examples
@@ -131,12 +153,39 @@ def read_repository(folder: Path) -> Repository:
             for split in info.splits
             if split.num_examples is not None
         },
+        checksums=read_checksums(folder),
     )
+
+
+def read_checksums(folder: Path) -> dict[str, str]:
+    """Read ``SHA256SUMS`` of a folder: name → sha256; empty if there is none.
+
+    Raises:
+        XstiltsError: a line that is not as ``sha256sum`` writes it.
+    """
+    path = folder / CHECKSUMS
+    found: dict[str, str] = {}
+    for number, line in enumerate(_text(path).splitlines() if path.is_file() else (), 1):
+        if not line.strip() or line.startswith("#"):
+            continue
+        checksum, _, name = line.partition(" ")
+        if len(checksum) != SHA256_LENGTH or not is_checksum(checksum) or not name[1:]:
+            raise fail(f"{path}: line {number}", "not '<sha256>  <file>'", line[:80])
+        found[name[1:].removeprefix("./")] = checksum  # the second character is a space, or * for binary
+    return found
+
+
+def _text(path: Path) -> str:
+    """Content of a small text file; a byte order mark at its start is no part of it."""
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise fail(str(path), f"is not UTF-8 text ({error.reason} at byte {error.start})") from error
 
 
 def _header(readme: Path) -> _Header:
     """Parse what stands between the first two ``---`` lines."""
-    lines = readme.read_text(encoding="utf-8").splitlines()
+    lines = _text(readme).splitlines()
     if not lines or lines[0].strip() != "---":
         return _Header()
     end = next((number for number, line in enumerate(lines[1:], 1) if line.strip() == "---"), len(lines))

@@ -2,24 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import gc
+import tarfile
+import zipfile
+import zlib
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
+from typing import Generic, TypeVar
 
 from xstilts.data.checks import Checker
 from xstilts.data.findings import Findings, Flaw
 from xstilts.data.layout import Repository
+from xstilts.data.progress import watched
 from xstilts.data.sources import Sources, repositories
 from xstilts.data.table import read_rows
 from xstilts.data.user import user_files
 from xstilts.errors import Problem, XstiltsError
-from xstilts.spec import Example, GeneratedData, HubData, Part, Split, Task, UserData, UserPart
+from xstilts.spec import POOL, Example, GeneratedData, HubData, Part, Split, Task, UserData, UserPart
 
 CACHED_LOADS = 32  # many steps of one process read the same rows
+P = TypeVar("P", Part, UserPart)
+T = TypeVar("T")
+# What a task's own reading of a damaged file of the user's may raise, inside an archive, too.
+DAMAGE = (AttributeError, EOFError, LookupError, OSError, TypeError, ValueError)
+DAMAGED_ARCHIVE = (tarfile.TarError, zipfile.BadZipFile, zlib.error)
 
 
 def load_examples(task: Task, split: Split, languages: tuple[str, ...], sources: Sources) -> tuple[Example, ...]:
-    """Load one split of a task in some of its languages.
+    """Load one split of a task in some of its languages, and what all languages of the split share (``spec.POOL``).
 
     The same arguments are read and checked once per process.
 
@@ -28,43 +40,68 @@ def load_examples(task: Task, split: Split, languages: tuple[str, ...], sources:
 
     Raises:
         XstiltsError: every problem found: languages that the task does not declare, data that is not there, damaged
-            files, missing columns, wrong row counts, and rows that break what ``checks.py`` asks of an Example.
+            files, missing columns, wrong row counts, rows that break what ``checks.py`` asks of an Example, and
+            parallel test languages whose items differ (not asked of a declared subset).
     """
-    return _load(_Identity(task), split, languages, sources)
+    return _load(Same(task), split, languages, sources)
 
 
-class _Identity:
-    """A task as a cache key, equal to itself only: its own fields need not be hashable."""
+class Same(Generic[T]):
+    """A value as a cache key, equal to itself only: it need not be hashable, nor be hashed."""
 
-    def __init__(self, task: Task) -> None:
-        self.task = task
+    def __init__(self, value: T) -> None:
+        self.value = value
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Identity) and self.task is other.task
+        return isinstance(other, Same) and self.value is other.value
 
     def __hash__(self) -> int:
-        return id(self.task)
+        return id(self.value)
 
 
 @lru_cache(maxsize=CACHED_LOADS)
-def _load(key: _Identity, split: Split, languages: tuple[str, ...], sources: Sources) -> tuple[Example, ...]:
-    task = key.task
+def _load(key: Same[Task], split: Split, languages: tuple[str, ...], sources: Sources) -> tuple[Example, ...]:
+    task = key.value
     declared = task.languages(split)
     unknown = [language for language in languages if language not in declared]
     if unknown:
         where, what = f"task {task.name}: {split}", "the task has no such language in this split"
         raise XstiltsError(*(Problem(where, what, language, declared) for language in unknown))
     findings = Findings()
-    checker = Checker(task, findings)
+    parallel = task.parallel and split == "test" and task.name not in sources.subsets
+    checker = Checker(task, findings, parallel)
     if isinstance(task.data, GeneratedData):
-        examples = tuple(_generate(task.data, split, languages, checker))
+        examples = _generate(task.data, split, languages, checker)
     elif isinstance(task.data, UserData):
-        examples = tuple(_read_user(task.data, split, languages, sources, checker))
+        examples = _read_user(task.data, split, languages, sources, checker)
     else:
-        examples = tuple(_read(task.data, split, languages, sources, checker))
+        examples = _read(task.data, split, languages, sources, checker)
+    with _no_garbage():
+        loaded = tuple(watched(examples, f"reading {task.name}, {split}", _expected(task, split, languages)))
     checker.finish()
     findings.raise_if_any()
-    return examples
+    return loaded
+
+
+@contextmanager
+def _no_garbage() -> Iterator[None]:
+    """Keep Python from looking for garbage, again and again, among new objects that all stay: a quarter of the time."""
+    if not gc.isenabled():
+        yield
+        return
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
+
+
+def _expected(task: Task, split: Split, languages: tuple[str, ...]) -> int | None:
+    """Number of Examples, for the bar, where every part declares its rows and a row is an Example."""
+    if isinstance(task.data, GeneratedData) or task.retrieves:
+        return None
+    rows = [part.rows for part in task.data.parts if part.split == split and part.language in languages]
+    return None if None in rows else sum(filter(None, rows))
 
 
 def _generate(data: GeneratedData, split: Split, languages: tuple[str, ...], checker: Checker) -> Iterator[Example]:
@@ -81,7 +118,7 @@ def _generate(data: GeneratedData, split: Split, languages: tuple[str, ...], che
 def _read(
     data: HubData, split: Split, languages: tuple[str, ...], sources: Sources, checker: Checker
 ) -> Iterator[Example]:
-    parts = [part for language in languages for part in data.parts if (part.split, part.language) == (split, language)]
+    parts = parts_read(data.parts, split, languages)
     folders = repositories(sources, parts)
     for part in parts:
         try:
@@ -90,11 +127,18 @@ def _read(
             checker.findings.add(*error.problems)
 
 
+def parts_read(parts: Sequence[P], split: Split, languages: tuple[str, ...]) -> list[P]:
+    """The parts of a task that are read for a split in some languages, in the order in which they are read."""
+    wanted = [(split, language) for language in (*languages, POOL)]
+    return [part for own in wanted for part in parts if (part.split, part.language) == own]
+
+
 def _read_part(
     data: HubData, part: Part, repository: Repository, sources: Sources, checker: Checker
 ) -> Iterator[Example]:
     row = kept = 0
     for file in repository.data_files(part.config, part.hub_split):
+        repository.check_content(file)
         for row_of_file, values in enumerate(read_rows(file, data.columns)):
             missing = [column for column, value in values.items() if value is None]
             for column in missing:
@@ -120,17 +164,13 @@ def _read_part(
 def _read_user(
     data: UserData, split: Split, languages: tuple[str, ...], sources: Sources, checker: Checker
 ) -> Iterator[Example]:
-    parts = [part for language in languages for part in data.parts if (part.split, part.language) == (split, language)]
-    for part in parts:
-        try:
-            files = user_files(sources.files, checker.task.name, part.pattern, data.obtain)
-        except XstiltsError as error:
-            checker.findings.add(*error.problems)
-            continue
+    parts = parts_read(data.parts, split, languages)
+    found = user_files(sources.files, checker.task.name, [part.pattern for part in parts], data.obtain)
+    for part, files in zip(parts, found, strict=True):
         kept = 0
         for file in files:
-            for example in _read_file(data, part, file, checker):
-                checker.check(example, str(file), kept)
+            for number, example in enumerate(_read_file(data, part, file, checker)):
+                checker.check(example, str(file), number)
                 kept += 1
                 yield example
         _check_count(checker, sources, f"{sources.files}: {part.pattern}", kept, part.rows)
@@ -141,7 +181,9 @@ def _read_user(
 def _read_file(data: UserData, part: UserPart, file: Path, checker: Checker) -> Iterator[Example]:
     try:
         yield from data.read(file, part)
-    except (LookupError, OSError, ValueError) as error:
+    except XstiltsError as error:
+        checker.findings.add(*error.problems)
+    except (*DAMAGE, *DAMAGED_ARCHIVE) as error:
         checker.findings.add(Problem(str(file), f"cannot be read ({error})"))
 
 

@@ -7,7 +7,7 @@ import json
 from collections.abc import Sequence
 
 from xstilts.key import stable_int
-from xstilts.spec import Answers, Choices, Example, Fields, Gold, Passage, TextPair, Words
+from xstilts.spec import Answers, Choices, Example, Fields, Gold, Passage, TextPair, Words, is_candidate
 
 CHUNK = 4096  # rows encoded at once; part of what a fingerprint is, so it never changes
 _ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), check_circular=False)
@@ -28,11 +28,14 @@ def fingerprint(examples: Sequence[Example]) -> str:
 def subset(examples: Sequence[Example], n: int) -> tuple[Example, ...]:
     """Return ``n`` Examples chosen by a hash of their ``item_id``, in their original order.
 
+    In retrieval these are queries, and all candidates are kept: with fewer of them the task would be easier.
     Subsets are nested: a larger one contains every smaller one. The choice depends neither on the order of the rows nor
     on the seed of a training. With ``n`` beyond the number of Examples all are returned.
     """
-    order = sorted(range(len(examples)), key=lambda index: (stable_int(examples[index].item_id), index))
-    return tuple(examples[index] for index in sorted(order[:n]))
+    kept = [index for index, example in enumerate(examples) if is_candidate(example)]
+    chosen = (index for index, example in enumerate(examples) if not is_candidate(example))
+    order = sorted(chosen, key=lambda index: (stable_int(examples[index].item_id), index))
+    return tuple(examples[index] for index in sorted([*kept, *order[:n]]))
 
 
 def _fields(fields: Fields) -> tuple[object, ...]:

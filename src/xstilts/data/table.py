@@ -1,55 +1,70 @@
-"""Rows of one data file, with class numbers replaced by the names that the file itself gives them.
+"""Rows of one data file: Parquet, TSV, CSV or JSON lines.
 
 The order of a ClassLabel's names differs between copies of a data set, so a number means nothing without the names that
-``datasets`` embeds in the Parquet schema under the key ``huggingface``.
+``datasets`` embeds in the Parquet schema under the key ``huggingface``: class numbers are replaced by these names.
+
+Rules for text files:
+    * UTF-8. A byte order mark at the start of the file is no part of the first value; elsewhere it is a character.
+    * TSV and CSV begin with the names of their columns, and every value is text: nothing is guessed to be a number, a
+      date or a missing value. Values may be quoted, quotes inside them are doubled.
+    * Lines may end in LF or CR LF; blank lines are skipped. A line break inside a quoted value stays as it is.
 """
 
 from __future__ import annotations
 
+import csv
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.csv
 import pyarrow.parquet
 
 from xstilts.errors import Problem, XstiltsError, fail
 
 BATCH_ROWS = 4096
+DELIMITERS = {".tsv": "\t", ".csv": ","}
+KINDS = (".parquet", ".tsv", ".csv", ".jsonl")
+LONGEST_VALUE = 2**31 - 1  # characters; the csv module stops at 131,072 unless told otherwise
+BOM = b"\xef\xbb\xbf"
+
+Rows = Iterator[dict[str, Any]]
 
 
-def read_rows(path: Path, columns: tuple[str, ...]) -> Iterator[dict[str, Any]]:
-    """Yield the rows of a Parquet or TSV file.
+def read_rows(path: Path, columns: tuple[str, ...]) -> Rows:
+    """Yield the rows of a data file.
 
     Args:
         path: the file.
         columns: columns that are read; ``answers.text`` is the field ``text`` of the struct ``answers``.
 
     Raises:
-        XstiltsError: another kind of file, a damaged file, or columns that are missing (all of them).
+        XstiltsError: another kind of file, a damaged file, a line that is not what the kind of file asks for, or
+            columns that are missing (all of them).
     """
-    with _readable(path):
-        schema, batches = _open(path)
-        _check_columns(path, schema, columns)
-        names = list(dict.fromkeys(column.partition(".")[0] for column in columns))
-        classes = _class_names(schema)
-        for batch in batches(names):
-            values = [_named(batch.column(name).to_pylist(), classes.get(name)) for name in names]
-            yield from (dict(zip(names, row, strict=True)) for row in zip(*values, strict=True))
-
-
-def _open(path: Path) -> tuple[pa.Schema, Callable[[list[str]], Iterator[pa.RecordBatch]]]:
-    """Return the schema of a file and what yields its rows, given the columns."""
     if path.suffix == ".parquet":
-        file = pa.parquet.ParquetFile(path)
-        return file.schema_arrow, lambda names: file.iter_batches(BATCH_ROWS, columns=names)
-    if path.suffix == ".tsv":
-        table = pa.csv.read_csv(path, parse_options=pa.csv.ParseOptions(delimiter="\t"))
-        return table.schema, lambda names: iter(table.select(names).to_batches(BATCH_ROWS))
-    raise fail(str(path), "not a kind of data file that can be read", path.suffix, (".parquet", ".tsv"))
+        return _read_parquet(path, columns)
+    if path.suffix in DELIMITERS:
+        return _read_delimited(path, columns)
+    if path.suffix == ".jsonl":
+        return _read_jsonl(path, columns)
+    raise fail(str(path), "not a kind of data file that can be read", path.suffix, KINDS)
+
+
+# ---------------------------------------------------------------------------------------------------------- parquet
+
+
+def _read_parquet(path: Path, columns: tuple[str, ...]) -> Rows:
+    with _readable(path), pa.parquet.ParquetFile(path) as file:
+        schema = file.schema_arrow
+        _check_columns(str(path), tuple(name for field in schema for name in _paths(field)), columns)
+        names, classes, row = _outer(columns), _class_names(path, schema), 0
+        for batch in file.iter_batches(BATCH_ROWS, columns=names):
+            values = [_named(_values(path, row, name, batch.column(name)), classes.get(name)) for name in names]
+            yield from (dict(zip(names, each, strict=True)) for each in zip(*values, strict=True))
+            row += batch.num_rows
 
 
 @contextmanager
@@ -62,11 +77,17 @@ def _readable(path: Path) -> Iterator[None]:
         raise fail(str(path), f"the file is truncated, corrupt or not readable: {reason}") from error
 
 
-def _check_columns(path: Path, schema: pa.Schema, columns: tuple[str, ...]) -> None:
-    there = tuple(name for field in schema for name in _paths(field))
-    missing = [Problem(str(path), "missing column", name, there) for name in columns if name not in there]
-    if missing:
-        raise XstiltsError(*missing)
+def _values(path: Path, first: int, name: str, column: pa.Array) -> list[Any]:
+    """The values of one column of a batch that begins with row ``first``."""
+    try:
+        return column.to_pylist()  # type: ignore[no-any-return]
+    except UnicodeDecodeError:
+        for row, value in enumerate(column, first):
+            try:
+                value.as_py()
+            except UnicodeDecodeError as error:
+                raise fail(f"{path}: row {row}: {name}", f"is not UTF-8 text ({error.reason})") from error
+        raise
 
 
 def _paths(field: pa.Field) -> tuple[str, ...]:
@@ -74,20 +95,23 @@ def _paths(field: pa.Field) -> tuple[str, ...]:
     return (field.name, *(f"{field.name}.{child.name}" for child in inner))
 
 
-def _class_names(schema: pa.Schema) -> dict[str, tuple[str, ...]]:
+def _class_names(path: Path, schema: pa.Schema) -> dict[str, tuple[str, ...]]:
     """Column → names of its classes, for columns of class numbers or of lists of them."""
-    embedded = json.loads((schema.metadata or {}).get(b"huggingface", b"{}"))
-    features = embedded.get("info", {}).get("features", {})
-    inner = {column: _innermost(feature) for column, feature in features.items()}
-    return {column: tuple(each["names"]) for column, each in inner.items() if each.get("_type") == "ClassLabel"}
+    try:
+        embedded = json.loads((schema.metadata or {}).get(b"huggingface", b"{}"))
+        features = embedded.get("info", {}).get("features", {})
+        inner = {column: _innermost(feature) for column, feature in features.items()}
+        return {column: tuple(each["names"]) for column, each in inner.items() if each.get("_type") == "ClassLabel"}
+    except (AttributeError, LookupError, TypeError, ValueError) as error:
+        what = f"the description of its columns, under the key 'huggingface', is damaged ({error})"
+        raise fail(str(path), what) from error
 
 
 def _innermost(feature: Any) -> dict[str, Any]:
     """The feature of one value of a column: what a Sequence, a List or the older ``[feature]`` holds."""
     while isinstance(feature, list) or isinstance(feature.get("feature"), dict | list):
         feature = feature[0] if isinstance(feature, list) else feature["feature"]
-    assert isinstance(feature, dict)
-    return feature
+    return feature  # type: ignore[no-any-return]
 
 
 def _named(values: list[Any], names: tuple[str, ...] | None) -> list[Any]:
@@ -96,3 +120,77 @@ def _named(values: list[Any], names: tuple[str, ...] | None) -> list[Any]:
         return values
     table: dict[Any, str] = dict(enumerate(names))
     return [[table.get(n, n) for n in each] if isinstance(each, list) else table.get(each, each) for each in values]
+
+
+# ------------------------------------------------------------------------------------------------------- text files
+
+
+def _read_delimited(path: Path, columns: tuple[str, ...]) -> Rows:
+    csv.field_size_limit(LONGEST_VALUE)
+    reader = csv.reader((line for _, line in _lines(path)), delimiter=DELIMITERS[path.suffix], strict=True)
+    records = _records(path, reader)
+    header = next(records, None)
+    if header is None:
+        raise fail(str(path), "the file is empty; its first line names the columns")
+    if len(set(header)) < len(header):
+        raise fail(f"{path}: line 1", "a column is named twice", ", ".join(header))
+    _check_columns(str(path), tuple(header), columns)
+    places = [(name, header.index(name)) for name in _outer(columns)]
+    for record in records:
+        if len(record) != len(header):
+            what = f"{len(record)} values where the first line names {len(header)} columns"
+            raise fail(f"{path}: line {reader.line_num}", what, DELIMITERS[path.suffix].join(record)[:80])
+        yield {name: record[place] for name, place in places}
+
+
+def _records(path: Path, reader: Any) -> Iterator[list[str]]:
+    try:
+        yield from (record for record in reader if record)
+    except csv.Error as error:
+        raise fail(f"{path}: line {reader.line_num}", f"cannot be read ({error})") from error
+
+
+def _read_jsonl(path: Path, columns: tuple[str, ...]) -> Rows:
+    names = _outer(columns)
+    for number, line in _lines(path):
+        if not line.strip():
+            continue
+        where = f"{path}: line {number}"
+        try:
+            row = json.loads(line)
+        except (ValueError, RecursionError) as error:
+            raise fail(where, f"is not JSON ({error})", line.strip()[:80]) from error
+        if not isinstance(row, dict):
+            raise fail(where, "is not a JSON object", line.strip()[:80])
+        if any(name not in row for name in columns):
+            inner = [f"{name}.{key}" for name, value in row.items() if isinstance(value, dict) for key in value]
+            _check_columns(where, (*row, *inner), columns)
+        yield {name: row[name] for name in names}
+
+
+def _lines(path: Path) -> Iterator[tuple[int, str]]:
+    """(number, line with its end) of a UTF-8 file, from 1."""
+    try:
+        with path.open("rb") as stream:
+            for number, line in enumerate(stream, 1):
+                try:
+                    yield number, (line.removeprefix(BOM) if number == 1 else line).decode()
+                except UnicodeDecodeError as error:
+                    what = f"is not UTF-8 text ({error.reason} at byte {error.start})"
+                    raise fail(f"{path}: line {number}", what) from error
+    except OSError as error:
+        raise fail(str(path), f"cannot be read ({error.strerror})") from error
+
+
+# ----------------------------------------------------------------------------------------------------------- shared
+
+
+def _outer(columns: tuple[str, ...]) -> list[str]:
+    """The columns as a file lists them: ``answers`` for ``answers.text``, each once."""
+    return list(dict.fromkeys(column.partition(".")[0] for column in columns))
+
+
+def _check_columns(where: str, there: tuple[str, ...], columns: tuple[str, ...]) -> None:
+    missing = [Problem(where, "missing column", name, there) for name in columns if name not in there]
+    if missing:
+        raise XstiltsError(*missing)

@@ -2,31 +2,37 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from xstilts.errors import fail
 
+MOST_SHOWN = 3  # of the patterns that match nothing
 
-def user_files(root: Path | None, task: str, pattern: str, obtain: str) -> tuple[Path, ...]:
+
+def user_files(root: Path | None, task: str, patterns: Sequence[str], obtain: str) -> tuple[tuple[Path, ...], ...]:
     """Find a task's files.
 
     Args:
         root: directory of the user's files; None = none was named.
         task: for the message.
-        pattern: glob below ``root``.
+        patterns: globs below ``root``.
         obtain: where the files come from and what to put where.
 
     Returns:
-        The files in the order of their names.
+        For each pattern its files, in the order of their names.
 
     Raises:
-        XstiltsError: there are none; says what to do.
+        XstiltsError: a pattern matches none; says what to do.
     """
+    where = f"task {task}"
     if root is None:
-        raise fail(f"task {task}", f"needs files that only you can supply; name their directory with --files. {obtain}")
+        raise fail(where, f"needs files that only you can supply; name their directory with --files. {obtain}")
     if not root.is_dir():
         raise fail("--files", "not a directory", str(root))
-    found = tuple(sorted(path for path in root.glob(pattern) if path.is_file()))
-    if not found:
-        raise fail(str(root), f"holds no file {pattern}, which task {task} needs. {obtain}")
+    found = tuple(tuple(sorted(path for path in root.glob(pattern) if path.is_file())) for pattern in patterns)
+    missing = list(dict.fromkeys(pattern for pattern, files in zip(patterns, found, strict=True) if not files))
+    if missing:
+        more = f" and {len(missing) - MOST_SHOWN} more" if len(missing) > MOST_SHOWN else ""
+        raise fail(where, f"{root} holds no file {', '.join(missing[:MOST_SHOWN])}{more}. {obtain}")
     return found

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import torch
@@ -57,13 +57,18 @@ def facts(path: Path) -> dict[str, str]:
         raise _unreadable(path, error) from error
 
 
-def load(path: Path, expected: Mapping[str, Tensor], about: Mapping[str, str]) -> dict[str, Tensor]:
-    """Read tensors that must be exactly the expected ones.
+def stream(
+    path: Path, expected: Mapping[str, Tensor], about: Mapping[str, str], prefix: str = ""
+) -> Iterator[tuple[str, Tensor]]:
+    """Read tensors that must be exactly the expected ones, one after the other, so that one is held at a time.
+
+    What the file says of itself and all names are checked before the first one is yielded.
 
     Args:
         path: the file.
         expected: name → any tensor of the shape and type that the stored one must have.
         about: facts that the header must hold.
+        prefix: of the names that are read; the others may be anything.
 
     Raises:
         XstiltsError: missing, unreadable, of something else, or with other names, shapes, types, or NaN or infinity.
@@ -74,13 +79,18 @@ def load(path: Path, expected: Mapping[str, Tensor], about: Mapping[str, str]) -
             raise fail(str(path), f"belongs to another {fact}", found.get(fact, "none"), (value,))
     try:
         with safe_open(path, "pt") as file:
-            _same_names(path, set(file.keys()), set(expected))
-            tensors = {name: file.get_tensor(name) for name in expected}
+            _same_names(path, {name for name in file.keys() if name.startswith(prefix)}, set(expected))  # noqa: SIM118
+            for name, wanted in expected.items():
+                tensor = file.get_tensor(name)
+                _sound(path, name, tensor, wanted)
+                yield name, tensor
     except (OSError, SafetensorError) as error:
         raise _unreadable(path, error) from error
-    for name, tensor in tensors.items():
-        _sound(path, name, tensor, expected[name])
-    return tensors
+
+
+def load(path: Path, expected: Mapping[str, Tensor], about: Mapping[str, str]) -> dict[str, Tensor]:
+    """Read tensors that must be exactly the expected ones; see ``stream``."""
+    return dict(stream(path, expected, about))
 
 
 def _unreadable(path: Path, error: Exception) -> Exception:

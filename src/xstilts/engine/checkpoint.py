@@ -42,7 +42,11 @@ class State:
 
     def keep_best(self) -> None:
         """Remember the weights as they are now."""
-        self.best = {name: parameter.detach().cpu().clone() for name, parameter in self.trained.items()}
+        with torch.no_grad():
+            for name, parameter in self.trained.items():
+                if name not in self.best:
+                    self.best[name] = torch.empty_like(parameter, device="cpu")
+                self.best[name].copy_(parameter)
 
     def take_best(self) -> None:
         """Set the weights to the remembered ones."""
@@ -57,13 +61,15 @@ class State:
         for name, parameter in self.trained.items():
             tensors[f"now.{name}"] = parameter
             tensors[f"best.{name}"] = self.best[name]
-            for moment in MOMENTS:
-                tensors[f"{moment}.{name}"] = self.optimizer.state[parameter][moment]
+            moments = self.optimizer.state.get(parameter) or _no_moments(parameter)
+            tensors |= {f"{moment}.{name}": moments[moment] for moment in MOMENTS}
         progress = json.dumps(dataclasses.asdict(self.progress))
         artifact.save(directory / FILE, tensors, {**self._about, "progress": progress})
 
     def restore(self, directory: Path) -> bool:
         """Go on from the checkpoint, if there is one; return whether there is.
+
+        Tensors are read one by one into where they belong, so that nothing is held twice. ``keep_best`` was called.
 
         Raises:
             XstiltsError: it is damaged or belongs to another step.
@@ -71,21 +77,31 @@ class State:
         path = directory / FILE
         if not path.is_file():
             return False
+        moments = {name: _no_moments(parameter) for name, parameter in self.trained.items()}
+        random: dict[str, Tensor] = {}
         try:
-            tensors = artifact.load(path, self._expected(), self._about)
+            with torch.no_grad():
+                for title, tensor in artifact.stream(path, self._expected(), self._about):
+                    part, _, name = title.partition(".")
+                    if part == "rng":
+                        random[name] = tensor.clone()
+                    else:
+                        self._place(part, name, moments).copy_(tensor)
         except XstiltsError as error:
             raise fail(str(directory), f"cannot be resumed from; delete it to start over ({error})") from error
+        for name, parameter in self.trained.items():
+            self.optimizer.state[parameter] = moments[name]
         self.progress = Progress(**json.loads(artifact.facts(path)["progress"]))
-        with torch.no_grad():
-            for name, parameter in self.trained.items():
-                parameter.copy_(tensors[f"now.{name}"])
-                self.best[name] = tensors[f"best.{name}"].clone()
-                moments = {moment: tensors[f"{moment}.{name}"].clone() for moment in MOMENTS}
-                self.optimizer.state[parameter] = {key: moment.to(parameter.device) for key, moment in moments.items()}
-        torch.set_rng_state(tensors["rng.cpu"])
+        torch.set_rng_state(random["cpu"])
         if self._device.type == "cuda":
-            torch.cuda.set_rng_state(tensors["rng.cuda"], self._device)
+            torch.cuda.set_rng_state(random["cuda"], self._device)
         return True
+
+    def _place(self, part: str, name: str, moments: dict[str, dict[str, Tensor]]) -> Tensor:
+        """Where a tensor of the checkpoint belongs."""
+        if part == "now":
+            return self.trained[name]
+        return self.best[name] if part == "best" else moments[name][part]
 
     @property
     def _about(self) -> dict[str, str]:
@@ -101,6 +117,12 @@ class State:
             expected |= {f"{part}.{name}": parameter for part in ("now", "best", *MOMENTS[1:])}
             expected[f"step.{name}"] = torch.zeros(())
         return expected
+
+
+def _no_moments(parameter: Tensor) -> dict[str, Tensor]:
+    """What AdamW remembers of a parameter without a step: of a mixture's head whose turn has not come."""
+    zeros = {moment: torch.zeros_like(parameter) for moment in MOMENTS[1:]}
+    return {"step": torch.zeros((), device=parameter.device), **zeros}
 
 
 def _random_states(device: torch.device) -> dict[str, Tensor]:

@@ -1,8 +1,9 @@
-"""A model over many features: batches by length, one pass, scores in the order of the features."""
+"""A model over many features: batches by length, one pass, and of its scores only what the format needs is kept."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import nn
@@ -10,7 +11,7 @@ from torch import nn
 from xstilts.batches import Feature, collate, sorted_batches
 from xstilts.engine.device import Precision, autocast
 from xstilts.errors import Problem, XstiltsError
-from xstilts.formats import Encoded, Scores, load_format
+from xstilts.formats import Encoded, Join, Scores, load_format
 from xstilts.metrics import Metric
 from xstilts.spec import Example, Gold, Task
 
@@ -24,32 +25,66 @@ class NotFiniteError(XstiltsError):
 
 
 def predict(
-    model: nn.Module, task: Task, examples: Sequence[Example], encoded: Encoded, precision: Precision
+    model: nn.Module,
+    task: Task,
+    examples: Sequence[Example],
+    encoded: Encoded,
+    precision: Precision,
+    calibrated: Join | None = None,
 ) -> dict[int, Gold]:
-    """Return the prediction of every example, by its index; in retrieval of the queries only."""
-    scores = score_features(model, encoded.features, precision)
-    return load_format(task.format).decode(task, examples, encoded.features, scores)
+    """Return the prediction of every example, by its index; in retrieval of the queries only.
+
+    Args:
+        model: see ``compose.Model``; left in evaluation mode.
+        task: of the examples.
+        examples: what to predict.
+        encoded: their features.
+        precision: of the forward pass.
+        calibrated: what ``calibrate`` returned; None = nothing was set on development data.
+
+    Raises:
+        NotFiniteError: see ``score_features``.
+    """
+    form = load_format(task.format)
+    values = _each(model, encoded.features, precision, form.reduce)
+    return (calibrated or form.join)(task, examples, encoded.features, values)
+
+
+def calibrate(
+    model: nn.Module, task: Task, examples: Sequence[Example], encoded: Encoded, precision: Precision
+) -> Join:
+    """Set on development data what the task's format sets there (``Format.calibrate``)."""
+    form = load_format(task.format)
+    assert form.calibrate is not None, f"format {form.name} sets nothing on development data"
+    values = _each(model, encoded.features, precision, form.reduce)
+    return form.calibrate(task, examples, encoded.features, values)
 
 
 def score_features(model: nn.Module, features: Sequence[Feature], precision: Precision) -> list[Scores]:
     """Return the head's scores ``(slots, classes)`` of each feature, padded to its batch.
 
-    The model (see ``compose.Model``) is left in evaluation mode.
-
     Raises:
         NotFiniteError: a score is NaN or infinite, so that any prediction made of it would be an accident.
     """
+    return _each(model, features, precision, lambda feature, score: score)
+
+
+def _each(
+    model: nn.Module, features: Sequence[Feature], precision: Precision, reduce: Callable[[Feature, Scores], Any]
+) -> list[Any]:
+    """What is kept of the scores of each feature, batch by batch: those of a whole split may not fit into memory."""
     device = next(model.parameters()).device
-    found: dict[int, Scores] = {}
+    found: list[Any] = [None] * len(features)
     model.eval()
     with torch.inference_mode(), autocast(device, precision):
         for indices in sorted_batches(features, CPU_TOKENS if device.type == "cpu" else GPU_TOKENS):
-            scores = model(collate([features[index] for index in indices]).to(device)).float()
+            batch = [features[index] for index in indices]
+            scores = model(collate(batch).to(device)).float()
             if not (scores.isfinite() | scores.isneginf()).all():  # a span's padding scores -inf
                 raise NotFiniteError(Problem("model", "its scores are not finite numbers"))
-            scores = scores.cpu().numpy()
-            found.update(zip(indices.tolist(), scores, strict=True))
-    return [found[index] for index in range(len(features))]
+            for index, feature, score in zip(indices.tolist(), batch, scores.cpu().numpy(), strict=True):
+                found[index] = reduce(feature, score)
+    return found
 
 
 def statistics(

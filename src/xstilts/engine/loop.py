@@ -8,23 +8,25 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import NamedTuple, Protocol
 
 import torch
 from accelerate import Accelerator
 from torch import nn
 
-from xstilts.batches import Feature, Indices, collate, epoch_batches, lengths, micro_batches
+from xstilts.batches import Feature, Turn, collate, lengths, micro_batches, mixture_batches
 from xstilts.engine import record
 from xstilts.engine.checkpoint import State
 from xstilts.engine.device import autocast
 from xstilts.engine.record import Progress
 from xstilts.errors import fail
 from xstilts.formats import loss
-from xstilts.spec import Recipe
+from xstilts.key import stable_int
+from xstilts.spec import Recipe, Sampling
 from xstilts.store import SCRATCH
 
 CURVE_LINES = 200  # per training, besides those of evaluations
@@ -51,12 +53,14 @@ class Evaluation(NamedTuple):
     """What a model does on dev.
 
     Attributes:
-        score: in percent; NaN where the model's scores were no numbers.
-        constant: all predictions are the same although the gold is not.
+        score: in percent, the mean over the tasks of a mixture; NaN where the model's scores were no numbers.
+        constant: all predictions are the same although the gold is not; in a mixture, of every task.
+        by_task: task → what was measured: ``score``, and of masked language modelling ``loss`` (nats per token).
     """
 
     score: float
     constant: bool
+    by_task: Mapping[str, Mapping[str, float]] = MappingProxyType({})
 
 
 class Stop(NamedTuple):
@@ -67,14 +71,34 @@ class Stop(NamedTuple):
 
 
 @dataclass(frozen=True, eq=False)
+class Member:
+    """One task of a training.
+
+    Attributes:
+        name: of the task.
+        model: the encoder with the task's head; see ``compose.Model``.
+        features: training data.
+        noise: (features, seed) → the features as a step sees them; None = as they are.
+        coupled: the features of a batch depend on each other; see ``formats.Format``.
+    """
+
+    name: str
+    model: nn.Module
+    features: Sequence[Feature]
+    noise: Callable[[Sequence[Feature], int], list[Feature]] | None = None
+    coupled: bool = False
+
+
+@dataclass(frozen=True, eq=False)
 class Job:
     """What to train and how.
 
     Attributes:
         label: for the progress bar.
-        model: see ``compose.Model``.
+        model: all of it: the encoder with the heads of all members.
         trained: parameter name → parameter that trains.
-        features: training data.
+        members: the tasks; several are a mixture.
+        sampling: of a mixture's batches.
         recipe: see ``spec.Recipe``.
         seed: orders the data; torch itself must be seeded already.
         evaluate: scores the model on dev.
@@ -83,7 +107,8 @@ class Job:
     label: str
     model: nn.Module
     trained: dict[str, nn.Parameter]
-    features: tuple[Feature, ...]
+    members: tuple[Member, ...]
+    sampling: Sampling
     recipe: Recipe
     seed: int
     evaluate: Callable[[], Evaluation]
@@ -115,12 +140,13 @@ class Loop:
         self.device = self.accelerator.device
         self.model, self.optimizer = self.accelerator.prepare(job.model, _optimizer(job.trained, job.recipe))
         self.state = State(place.key, job.trained, self.optimizer, {}, Progress())
-        self.lengths = lengths(job.features)
-        self.epoch_steps = math.ceil(len(job.features) / self.recipe.batch)
+        self.lengths = [lengths(member.features) for member in job.members]
+        self.active = [_trained(member.model, job.trained) for member in job.members]
+        self.epoch_steps = sum(math.ceil(len(member.features) / self.recipe.batch) for member in job.members)
         self.steps = self.recipe.epochs * self.epoch_steps
         count = min(self.recipe.evaluations or self.recipe.epochs, self.steps)
         self.evaluations = {math.ceil(self.steps * (number + 1) / count) for number in range(count)}
-        self.epoch, self.batches = -1, list[Indices]()
+        self.epoch, self.batches = -1, list[Turn]()
         self.earlier = 0.0  # seconds spent by processes that were stopped
         self.saved, self.save_cost = time.perf_counter(), 0.0
 
@@ -156,10 +182,11 @@ class Loop:
         if self.recipe.patience is not None and self.progress.stale >= self.recipe.patience:
             return Stop("ok", f"no gain on dev in {self.recipe.patience} evaluations")
         began = time.perf_counter()
-        features = self._next_batch()
-        value = self._backward(features)
-        assert all(p.grad is not None for p in self.job.trained.values()), "a parameter is declared to train but unused"
-        norm = float(self.accelerator.clip_grad_norm_(self.job.trained.values(), self.recipe.max_grad_norm))
+        task, features = self._next_batch()
+        value = self._backward(task, features)
+        active = self.active[task]  # the heads of a mixture's other tasks have no gradient, and AdamW passes them over
+        assert all(p.grad is not None for p in active), "a parameter is declared to train but unused"
+        norm = float(self.accelerator.clip_grad_norm_(active, self.recipe.max_grad_norm))
         if not (math.isfinite(value) and math.isfinite(norm)):
             return Stop("diverged", f"loss {value}, gradient norm {norm} at step {self.progress.step + 1}")
         lr = self.recipe.lr * rate(self.progress.step, self.steps, self.recipe.warmup)
@@ -169,29 +196,37 @@ class Loop:
         self.optimizer.zero_grad()
         self.progress.step += 1
         self.progress.examples += len(features)
+        name = self.job.members[task].name
+        self.progress.by_task[name] = self.progress.by_task.get(name, 0) + len(features)
         self.progress.loss += value
         self.progress.update_seconds += time.perf_counter() - began
         return self._after_step(lr)
 
-    def _next_batch(self) -> list[Feature]:
-        epoch, number = divmod(self.progress.step, self.epoch_steps)
+    def _next_batch(self) -> tuple[int, list[Feature]]:
+        """The number of the task whose turn it is, and its features."""
+        step = self.progress.step
+        epoch, number = divmod(step, self.epoch_steps)
         if epoch != self.epoch:
             self.epoch = epoch
-            self.batches = epoch_batches(self.lengths, self.recipe.batch, self.job.seed, epoch)
-        return [self.job.features[index] for index in self.batches[number]]
+            self.batches = mixture_batches(self.lengths, self.recipe.batch, self.job.sampling, self.job.seed, epoch)
+        task, indices = self.batches[number]
+        member = self.job.members[task]
+        features = [member.features[index] for index in indices]
+        return task, features if member.noise is None else member.noise(features, stable_int(self.job.seed, step))
 
-    def _backward(self, features: list[Feature]) -> float:
+    def _backward(self, task: int, features: list[Feature]) -> float:
         """Add up the gradients of a batch, a micro-batch at a time; returns the mean loss over its targets."""
+        member = self.job.members[task]
         weight = sum(feature.weight for feature in features)
         total = torch.zeros((), device=self.device)
-        self.model.train()
-        for part in micro_batches(features, self.recipe.micro_batch or len(features)):
+        member.model.train()
+        for part in micro_batches(features, self.recipe.micro_batch or len(features), member.coupled):
             batch = collate(part)
             self.progress.tokens += int(batch.mask.sum())
             self.progress.padded += batch.mask.numel()
             batch = batch.to(self.device)
             with autocast(self.device, self.recipe.precision):
-                scores = self.model(batch)
+                scores = member.model(batch)
             share = loss(scores, batch.targets) / weight
             self.accelerator.backward(share)
             total += share.detach()
@@ -199,15 +234,15 @@ class Loop:
 
     def _after_step(self, lr: float) -> Stop:
         """Evaluate, record and save when it is time."""
-        step, dev = self.progress.step, None
+        step, dev, by_task = self.progress.step, None, dict[str, Mapping[str, float]]()
         if step in self.evaluations:
             evaluation = self.job.evaluate()
             if math.isnan(evaluation.score):
                 return Stop("diverged", f"scores on dev are not finite at step {step}")
             self._compare(evaluation)
-            dev = evaluation.score
+            dev, by_task = evaluation.score, dict(evaluation.by_task)
         if dev is not None or step % max(1, self.steps // CURVE_LINES) == 0:
-            record.write_line(self.place.directory, self.progress, lr, dev)
+            record.write_line(self.place.directory, self.progress, lr, dev, by_task)
         wait = max(self.place.machine.checkpoint_seconds, self.save_cost / SAVING_SHARE)
         if time.perf_counter() - self.saved >= wait:
             self._save()
@@ -221,6 +256,7 @@ class Loop:
             return
         progress.best_score, progress.best_step = evaluation.score, progress.step
         progress.constant, progress.stale = evaluation.constant, 0
+        progress.best_by_task = {task: dict(found) for task, found in evaluation.by_task.items()}
         self.state.keep_best()
 
     def _save(self) -> None:
@@ -244,6 +280,12 @@ def rate(step: int, steps: int, warmup: float) -> float:
     """
     rising = round(warmup * steps)
     return (step + 1) / (rising + 1) if step < rising else (steps - step) / (steps - rising)
+
+
+def _trained(model: nn.Module, trained: Mapping[str, nn.Parameter]) -> list[nn.Parameter]:
+    """Those of the parameters that train which are part of a model."""
+    parts = {id(parameter) for parameter in model.parameters()}
+    return [parameter for parameter in trained.values() if id(parameter) in parts]
 
 
 def _optimizer(trained: dict[str, nn.Parameter], recipe: Recipe) -> torch.optim.Optimizer:

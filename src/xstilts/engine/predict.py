@@ -17,32 +17,55 @@ from xstilts.backbone import load_tokenizer
 from xstilts.engine import compose, inference
 from xstilts.engine.compose import Runtime
 from xstilts.engine.device import environment
-from xstilts.formats import Text, encode
+from xstilts.engine.features import encode_cached
+from xstilts.errors import fail
+from xstilts.formats import Text, load_format
 from xstilts.metrics import load_metric
 from xstilts.results import SCHEMA
-from xstilts.spec import Answers, Backbone, Example, Gold, Predict, Task, unique
+from xstilts.spec import Answers, Example, Gold, Predict, Task, unique
 
 
-def run(step: Predict, task: Task, examples: Sequence[Example], directory: Path, runtime: Runtime) -> None:
+def run(
+    step: Predict,
+    task: Task,
+    examples: Sequence[Example],
+    directory: Path,
+    runtime: Runtime,
+    calibration: Sequence[Example] = (),
+) -> None:
     """Predict, score and write ``predictions.parquet`` and ``result.json``.
 
     Rows are in the order of the examples; in retrieval there is one per query. ``gold`` and ``pred`` are JSON text.
 
+    Args:
+        step: the step.
+        task: its task.
+        examples: what to predict.
+        directory: of the step.
+        runtime: where it runs.
+        calibration: examples of the split ``step.calibration``, in the languages of the step.
+
     Raises:
-        XstiltsError: examples that cannot be read, a damaged or foreign artefact.
+        XstiltsError: examples that cannot be read, a damaged or foreign artefact, nothing to choose a threshold on.
     """
     began = time.perf_counter()
     torch.set_num_threads(step.threads)
-    backbone = step.model if isinstance(step.model, Backbone) else step.model.backbone
-    encoded = encode(task, examples, Text(load_tokenizer(backbone), step.max_length, step.doc_stride))
+    text = Text(load_tokenizer(step.backbone), step.max_length, step.doc_stride)
+    encoded = encode_cached(task, examples, text, runtime.features)
     device = torch.device(runtime.device)
     model = compose.for_prediction(step, task, runtime).to(device)
-    predictions = inference.predict(model, task, examples, encoded, step.precision)
+    calibrated = None
+    if load_format(task.format).calibrate is not None:
+        if not calibration:
+            raise fail(f"predict {task.name}", "needs development data to choose a threshold on")
+        there = encode_cached(task, calibration, text, runtime.features)
+        calibrated = inference.calibrate(model, task, calibration, there, step.precision)
+    predictions = inference.predict(model, task, examples, encoded, step.precision, calibrated)
     metric = load_metric(task.metric)
     stats = inference.statistics(metric, examples, predictions)
     _write(directory / "predictions.parquet", examples, predictions, stats)
     scores = {}
-    for language in unique(example.language for example in examples):
+    for language in unique(examples[index].language for index in predictions):
         score = inference.score(metric, [row for index, row in stats.items() if examples[index].language == language])
         scores[language] = None if math.isnan(score) else score  # JSON has no NaN
     result = {

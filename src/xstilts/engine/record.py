@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
@@ -21,12 +21,14 @@ class Progress:
     Attributes:
         step: optimiser steps done.
         examples: features trained on.
+        by_task: of these by task.
         tokens: tokens trained on, without padding.
         padded: tokens computed on, padding included.
         seconds: since the training began, in all processes that worked on it.
         update_seconds: of these in optimiser steps.
         best_step: step of the best dev score; 0 = before the first evaluation.
         best_score: in percent.
+        best_by_task: see ``loop.Evaluation``.
         constant: whether the predictions of the best evaluation were all the same.
         stale: evaluations since the best one.
         curve_bytes: length of the curve.
@@ -38,12 +40,14 @@ class Progress:
 
     step: int = 0
     examples: int = 0
+    by_task: dict[str, int] = field(default_factory=dict)
     tokens: int = 0
     padded: int = 0
     seconds: float = 0.0
     update_seconds: float = 0.0
     best_step: int = 0
     best_score: float | None = None
+    best_by_task: dict[str, dict[str, float]] = field(default_factory=dict)
     constant: bool = False
     stale: int = 0
     curve_bytes: int = 0
@@ -64,8 +68,10 @@ def rewind(directory: Path, progress: Progress) -> None:
         stream.truncate(min(progress.curve_bytes, stream.tell()))
 
 
-def write_line(directory: Path, progress: Progress, lr: float, dev: float | None) -> None:
-    """Add a line to the curve: step, mean loss and tokens per second since the last line, learning rate, dev score."""
+def write_line(
+    directory: Path, progress: Progress, lr: float, dev: float | None, by_task: Mapping[str, Mapping[str, float]]
+) -> None:
+    """Add a line to the curve: step, mean loss and tokens per second since the last line, learning rate, dev scores."""
     seconds = progress.update_seconds - progress.line_seconds
     line = {
         "step": progress.step,
@@ -73,6 +79,7 @@ def write_line(directory: Path, progress: Progress, lr: float, dev: float | None
         "lr": lr,
         "tokens_per_second": round((progress.tokens - progress.line_tokens) / seconds),
         "dev": dev,
+        "dev_by_task": by_task,
     }
     with (directory / FILE).open("ab") as stream:
         stream.write(json.dumps(line).encode() + b"\n")

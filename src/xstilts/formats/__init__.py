@@ -9,7 +9,9 @@ serves all formats: the mean cross-entropy over the targets of a batch.
 | choice | 1 | options | the same with one output per option |
 | tagging | tokens | labels | linear; the first piece of each word is scored |
 | span | 2 (start, end) | tokens | linear; ``<s>`` means "no answer" |
-| retrieval | 1 | hidden | none: the mean of the hidden states; not trained |
+| mlm | masked tokens | vocabulary | dense, gelu, layer norm, the word embeddings |
+| retrieval, ranking, mining | 1 | hidden | none: pooled hidden states |
+| … in training | 1 | features | none: similarity of a pair's query to every positive of the batch, its own first |
 
 Heads are the plain ones of XLM-R's own fine-tuning code, the same under every method. The file name is the format's
 name; there is no list to edit.
@@ -20,7 +22,7 @@ from __future__ import annotations
 import importlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,15 +30,17 @@ from torch import Tensor, nn
 
 from xstilts.batches import IGNORED, Feature
 from xstilts.errors import fail
+from xstilts.formats._pool import POOLINGS, Pool, pool
 from xstilts.formats._text import Text
 from xstilts.spec import Example, FormatName, Gold, Task
 
 if TYPE_CHECKING:
     from transformers import XLMRobertaConfig
 
-__all__ = ["Encoded", "Format", "Scores", "Text", "encode", "load_format", "loss"]
+__all__ = ["POOLINGS", "Encoded", "Format", "Join", "Pool", "Scores", "Text", "encode", "load_format", "loss", "pool"]
 
 Scores: TypeAlias = NDArray[np.float32]
+Join: TypeAlias = "Callable[[Task, Sequence[Example], Sequence[Feature], Sequence[Any]], dict[int, Gold]]"
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,8 +53,13 @@ class Encoded:
             holds the whole answer.
     """
 
-    features: tuple[Feature, ...]
+    features: Sequence[Feature]
     truncated: int
+
+
+def whole(feature: Feature, score: Scores) -> Any:
+    """Keep all scores of a feature."""
+    return score
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,14 +71,32 @@ class Format:
         encode: (task, examples, text) → features.
         head: (task, configuration of the encoder) → module that maps (hidden ``(rows, tokens, hidden)``, batch) to
             scores ``(features, slots, classes)``; weights are drawn from torch's global generator.
-        decode: (task, examples, features, scores of each feature ``(slots, classes)``, padding included) → prediction
-            by index of the example; in retrieval of the queries only.
+        join: (task, examples, features, value of each feature) → prediction by index of the example; in retrieval of
+            the queries only.
+        reduce: (feature, its scores ``(slots, classes)``, padding included) → the small value that ``join`` needs. It
+            is called as each batch is computed, so that the scores of a whole split are never held.
+        calibrate: as ``join``, on development data with gold → the ``join`` to use on other data; None = nothing is
+            set on development data.
+        coupled: the features of a batch are scored against each other in training, so a batch is not cut to save
+            padding.
+        noise: (features, text, seed) → the features as a training step sees them; None = as they are.
     """
 
     name: FormatName
     encode: Callable[[Task, Sequence[Example], Text], Encoded]
     head: Callable[[Task, XLMRobertaConfig], nn.Module]
-    decode: Callable[[Task, Sequence[Example], Sequence[Feature], Sequence[Scores]], dict[int, Gold]]
+    join: Join
+    reduce: Callable[[Feature, Scores], Any] = whole
+    calibrate: Callable[[Task, Sequence[Example], Sequence[Feature], Sequence[Any]], Join] | None = None
+    coupled: bool = False
+    noise: Callable[[Sequence[Feature], Text, int], list[Feature]] | None = None
+
+    def decode(
+        self, task: Task, examples: Sequence[Example], features: Sequence[Feature], scores: Sequence[Scores]
+    ) -> dict[int, Gold]:
+        """Predictions from the scores of all features; see ``join`` and ``reduce``."""
+        values = [self.reduce(feature, score) for feature, score in zip(features, scores, strict=True)]
+        return self.join(task, examples, features, values)
 
 
 def load_format(name: FormatName) -> Format:

@@ -40,11 +40,16 @@ def head(task: Task, config: XLMRobertaConfig) -> nn.Module:
     return SentenceHead(config, 1)
 
 
-def decode(
-    task: Task, examples: Sequence[Example], features: Sequence[Feature], scores: Sequence[Scores]
+def reduce(feature: Feature, score: Scores) -> int:
+    """Index of the option with the highest score."""
+    return int(score[0].argmax())
+
+
+def join(
+    task: Task, examples: Sequence[Example], features: Sequence[Feature], numbers: Sequence[int]
 ) -> dict[int, Gold]:
     """Index of the option with the highest score."""
-    return {feature.example: int(score[0].argmax()) for feature, score in zip(features, scores, strict=True)}
+    return {feature.example: number for feature, number in zip(features, numbers, strict=True)}
 
 
 def _check(task: Task, example: Example, choices: Choices, count: int) -> None:
@@ -57,4 +62,4 @@ def _check(task: Task, example: Example, choices: Choices, count: int) -> None:
         raise bad_example(task, example, "gold is not the index of an option", gold)
 
 
-FORMAT = Format("choice", encode, head, decode)
+FORMAT = Format("choice", encode, head, join, reduce)

@@ -42,12 +42,16 @@ def head(task: Task, config: XLMRobertaConfig) -> nn.Module:
     return SentenceHead(config, len(task.labels))
 
 
-def decode(
-    task: Task, examples: Sequence[Example], features: Sequence[Feature], scores: Sequence[Scores]
+def reduce(feature: Feature, score: Scores) -> int:
+    """Number of the label with the highest score."""
+    return int(score[0].argmax())
+
+
+def join(
+    task: Task, examples: Sequence[Example], features: Sequence[Feature], numbers: Sequence[int]
 ) -> dict[int, Gold]:
     """The label with the highest score."""
-    pairs = zip(features, scores, strict=True)
-    return {feature.example: task.labels[int(score[0].argmax())] for feature, score in pairs}
+    return {feature.example: task.labels[number] for feature, number in zip(features, numbers, strict=True)}
 
 
 def _target(task: Task, example: Example, labels: dict[str, int]) -> int:
@@ -58,4 +62,4 @@ def _target(task: Task, example: Example, labels: dict[str, int]) -> int:
     return labels[example.gold]
 
 
-FORMAT = Format("classification", encode, head, decode)
+FORMAT = Format("classification", encode, head, join, reduce)

@@ -17,8 +17,9 @@ from torch import nn
 from xstilts.batches import BOS, EOS, IGNORED, Feature, Ids, Indices
 from xstilts.formats import Encoded, Format, Scores
 from xstilts.formats._heads import SpanHead
-from xstilts.formats._text import Pieces, Text, bad_example, fields, join
-from xstilts.spec import Answers, Example, Gold, Passage, Task
+from xstilts.formats._text import Pieces, Text, bad_example, fields
+from xstilts.formats._text import join as in_a_row
+from xstilts.spec import Answers, Example, Gold, Passage, Task, unique
 
 if TYPE_CHECKING:
     from transformers import XLMRobertaConfig
@@ -38,7 +39,7 @@ class _Window(NamedTuple):
     spans: Ids
 
 
-class _Found(NamedTuple):
+class Found(NamedTuple):
     """Best span of one window, as characters, and how it scores against "no answer"."""
 
     score: float
@@ -55,15 +56,16 @@ def encode(task: Task, examples: Sequence[Example], text: Text) -> Encoded:
     """
     inputs = fields(task, examples, Passage)
     questions = text.ids([passage.question for passage in inputs])
-    contexts = text.pieces([passage.context for passage in inputs])
+    distinct = unique(passage.context for passage in inputs)  # many questions share one
+    contexts = dict(zip(distinct, text.pieces(distinct), strict=True))
     features: list[Feature] = []
     truncated = 0
     for index, (example, passage) in enumerate(zip(examples, inputs, strict=True)):
-        answer = _answer(task, example, passage)
-        place = None if answer is None else _tokens(contexts[index], answer)
+        context, answer = contexts[passage.context], _answer(task, example, passage)
+        place = None if answer is None else _tokens(context, answer)
         longest = (text.max_length - 4) // 2
         question = questions[index][:longest]
-        windows = list(_windows(contexts[index], len(question), text))
+        windows = list(_windows(context, len(question), text))
         held = [_target(window, len(question), place) for window in windows]
         lost = answer is not None and all(target == NO_ANSWER for target in held)
         truncated += lost or len(questions[index]) > longest
@@ -78,13 +80,18 @@ def head(task: Task, config: XLMRobertaConfig) -> nn.Module:
     return SpanHead(config)
 
 
-def decode(
-    task: Task, examples: Sequence[Example], features: Sequence[Feature], scores: Sequence[Scores]
+def reduce(feature: Feature, score: Scores) -> Found:
+    """The best pair of start ≤ end of a window, at most ``MAX_ANSWER`` tokens apart, from scores ``(2, tokens)``."""
+    return _best(feature.anchors, score)
+
+
+def join(
+    task: Task, examples: Sequence[Example], features: Sequence[Feature], best_of: Sequence[Found]
 ) -> dict[int, Gold]:
-    """Text of the best span; empty = no answer."""
-    found: dict[int, list[_Found]] = {}
-    for feature, score in zip(features, scores, strict=True):
-        found.setdefault(feature.example, []).append(_best(feature.anchors, score))
+    """Text of the best span of any window; empty = no answer."""
+    found: dict[int, list[Found]] = {}
+    for feature, window in zip(features, best_of, strict=True):
+        found.setdefault(feature.example, []).append(window)
     contexts = fields(task, examples, Passage)
     answers: dict[int, Gold] = {}
     for index, windows in found.items():
@@ -135,14 +142,14 @@ def _target(window: _Window, question: int, place: tuple[int, int] | None) -> tu
 
 
 def _feature(index: int, question: Ids, window: _Window, target: tuple[int, int]) -> Feature:
-    row = join([BOS], question, [EOS, EOS], window.ids, [EOS])
+    row = in_a_row([BOS], question, [EOS, EOS], window.ids, [EOS])
     positions = np.arange(len(window.ids)) + len(question) + BEFORE_CONTEXT
     covers = window.spans[:, 0] < window.spans[:, 1]
     anchors = np.column_stack([positions, window.spans])[covers].astype(np.int32)
     return Feature(index, (row,), np.array(target, np.int64), anchors)
 
 
-def _best(anchors: Ids, score: Scores) -> _Found:
+def _best(anchors: Ids, score: Scores) -> Found:
     """The best pair of start ≤ end, at most ``MAX_ANSWER`` tokens apart.
 
     Args:
@@ -151,13 +158,13 @@ def _best(anchors: Ids, score: Scores) -> _Found:
     """
     null = float(score[0, 0] + score[1, 0])
     if not len(anchors):
-        return _Found(-np.inf, null, 0, 0)
+        return Found(-np.inf, null, 0, 0)
     starts, ends = score[0, anchors[:, 0]], score[1, anchors[:, 0]]
     pairs = starts[:, None] + ends[None, :]
     distance: Indices = np.arange(len(anchors))[None, :] - np.arange(len(anchors))[:, None]
     pairs[(distance < 0) | (distance >= MAX_ANSWER)] = -np.inf
     first, last = np.unravel_index(pairs.argmax(), pairs.shape)
-    return _Found(float(pairs[first, last]), null, int(anchors[first, 1]), int(anchors[last, 2]))
+    return Found(float(pairs[first, last]), null, int(anchors[first, 1]), int(anchors[last, 2]))
 
 
-FORMAT = Format("span", encode, head, decode)
+FORMAT = Format("span", encode, head, join, reduce)

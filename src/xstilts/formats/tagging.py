@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from torch import nn
 
-from xstilts.batches import IGNORED, Feature, Ids
+from xstilts.batches import IGNORED, Feature, Ids, Indices
 from xstilts.formats import Encoded, Format, Scores
 from xstilts.formats._heads import TokenHead
 from xstilts.formats._text import Text, bad_example, fields
@@ -50,13 +50,18 @@ def head(task: Task, config: XLMRobertaConfig) -> nn.Module:
     return TokenHead(config, len(task.labels))
 
 
-def decode(
-    task: Task, examples: Sequence[Example], features: Sequence[Feature], scores: Sequence[Scores]
+def reduce(feature: Feature, score: Scores) -> Indices:
+    """Number of the tag with the highest score at each word's first piece ``(words of the row,)``."""
+    best: Indices = score[feature.anchors[:, 0]].argmax(axis=1)
+    return best
+
+
+def join(
+    task: Task, examples: Sequence[Example], features: Sequence[Feature], numbers: Sequence[Indices]
 ) -> dict[int, Gold]:
     """The tag with the highest score at each word's first piece; rows of one sentence are joined again."""
     tags: dict[int, tuple[str, ...]] = {}
-    for feature, score in zip(features, scores, strict=True):
-        best = score[feature.anchors[:, 0]].argmax(axis=1)
+    for feature, best in zip(features, numbers, strict=True):
         tags[feature.example] = tags.get(feature.example, ()) + tuple(task.labels[number] for number in best)
     return dict(tags)
 
@@ -96,4 +101,4 @@ def _targets(task: Task, example: Example, words: int, labels: dict[str, int]) -
     return [labels[tag] for tag in example.gold]
 
 
-FORMAT = Format("tagging", encode, head, decode)
+FORMAT = Format("tagging", encode, head, join, reduce)

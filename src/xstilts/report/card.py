@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import statistics
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
 
 from xstilts.report.tables import Cell, Row, Table, label
 from xstilts.report.words import ABSENT, duration, listing, plural, quantity
 from xstilts.results import Results
-from xstilts.schema import CellRecord, TrainRecord
+from xstilts.schema import CellRecord, Manifest, TrainRecord
+from xstilts.study import Study
 
 
 class Card(NamedTuple):
@@ -55,7 +56,15 @@ def _facts(results: Results) -> Iterator[tuple[str, str]]:
     )
     yield "seeds", listing(map(str, study.seeds))
     if study.intermediates:
-        yield "intermediate tasks", listing(study.intermediates)
+        yield "intermediate tasks", listing(map(_named(study), study.intermediates))
+    if study.intermediate_language != "en":
+        yield "intermediate data", f"the user's translations into {study.intermediate_language}"
+    if study.preliminary:
+        told = listing(f"{before} before {target}" for target, before in study.preliminary.items())
+        yield "trained before a target by every system", told
+    if study.subsets:
+        yield "subsets", f"the files of {listing(study.subsets)} may hold only a part of the published rows"
+    yield from ((f"about {name}", text) for name, text in manifest.caveats.items())
     languages = dict.fromkeys(code for target in study.targets for code in manifest.tasks[target].languages)
     yield "languages", " ".join(languages)
     if study.source_seeds == "paired":
@@ -69,8 +78,32 @@ def _facts(results: Results) -> Iterator[tuple[str, str]]:
         )
     done = len(manifest.cells) - len(results.missing)
     yield "cells", f"{done} of {len(manifest.cells)} run"
-    yield "contamination", "not checked: pre-training text or an intermediate task may share text with a test set"
+    yield from _contamination(manifest)
     yield "xstilts", manifest.xstilts
+
+
+def _named(study: Study) -> Callable[[str], str]:
+    """How an intermediate is shown: a mixture with its tasks and how they are sampled."""
+    mixtures = {each.name: each for each in study.mixture}
+
+    def show(name: str) -> str:
+        if name not in mixtures:
+            return name
+        sampling = mixtures[name].sampling
+        detail = "".join(f" {value}" for value in (sampling.temperature, sampling.cap) if value is not None)
+        return f"{name} ({' + '.join(mixtures[name].tasks)}, {sampling.kind}{detail} sampling)"
+
+    return show
+
+
+def _contamination(manifest: Manifest) -> Iterator[tuple[str, str]]:
+    """What is declared of shared data, once for each pair of tasks that meet in the study."""
+    for target in manifest.study.targets:
+        found: dict[str, str] = {}
+        for intermediate in (None, *manifest.study.intermediates):
+            found |= manifest.overlaps(intermediate, target)
+        yield from (("contamination", f"{name} → {target}: {text}") for name, text in found.items())
+    yield "contamination", "not checked beyond what tasks declare: pre-training text may hold any test set"
 
 
 def _systems(results: Results) -> Table:

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from typing import Literal, NamedTuple
 
 from xstilts.compare import MIN_SEEDS, Flag, Outcome
-from xstilts.estimands import ALL_TARGETS, TRAINED_TARGETS
+from xstilts.estimands import ALL_TARGETS, WITHOUT_RETRIEVAL
 from xstilts.report.view import View
 from xstilts.report.words import (
     ABSENT,
@@ -183,7 +183,7 @@ def _summary(words: Sequence[Verdict]) -> str:
 
 
 def _supported(view: View, cells: list[Outcome], word: Verdict) -> list[Outcome]:
-    """Outcomes of one verdict, those of trained targets first, then by how far the interval is from 0."""
+    """Outcomes of one verdict, those of retrieval last, then by how far the interval is from 0."""
     found = [each for each in cells if corrected(each) is word]
     return sorted(found, key=lambda each: (view.is_retrieval(each.target), -max(each.low, -each.high)))
 
@@ -218,7 +218,7 @@ def _effect(outcome: Outcome, remark: str = "") -> Effect:
 
 def _name(outcome: Outcome) -> str:
     """What tells an outcome from others of its comparison."""
-    pooled = outcome.target in (TRAINED_TARGETS, ALL_TARGETS)
+    pooled = outcome.target in (WITHOUT_RETRIEVAL, ALL_TARGETS)
     return str(outcome.intermediate) if pooled else f"{outcome.intermediate} → {outcome.target}"
 
 

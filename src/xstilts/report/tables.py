@@ -10,8 +10,10 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Literal, NamedTuple
 
+import numpy as np
+
 from xstilts.compare import Outcome
-from xstilts.estimands import SOURCE_LANGUAGE
+from xstilts.estimands import SOURCE_LANGUAGE, suite_targets
 from xstilts.report.scores import Board, macro, zero_shot
 from xstilts.report.view import View
 from xstilts.report.words import (
@@ -172,9 +174,14 @@ def label(results: Results, system: str, intermediate: str | None) -> str:
 
 
 def overview(results: Results, board: Board) -> Table:
-    """Zero-shot mean of every system on every target, with the trivial baselines on top."""
+    """Zero-shot mean of every system on every target, and its suite scores; the trivial baselines on top.
+
+    A suite score is XTREME's average: the mean over targets of the mean over all languages, English included (Hu et al.
+    2020, arXiv 2003.11080, §3). It stands with and without retrieval, which scores on a scale of its own.
+    """
     manifest = results.manifest
     targets = manifest.study.targets
+    suites = suite_targets(manifest)
     heads = {
         target: zero_shot(manifest.tasks[target].languages) or manifest.tasks[target].languages for target in targets
     }
@@ -182,13 +189,39 @@ def overview(results: Results, board: Board) -> Table:
     rows = []
     for name in baselines:
         values = [macro(manifest.baselines.get(target, {}).get(name, {}), heads[target]) for target in targets]
-        rows.append(Row(name, tuple(Cell(points(value)) for value in values), "baseline"))
+        rows.append(
+            Row(
+                name,
+                tuple(Cell(points(value)) for value in values)
+                + (Cell(ABSENT, "void", 0, "not a system"),) * len(suites),
+                "baseline",
+            )
+        )
     for system, intermediate in entries(results):
         cells = tuple(
             _score_cell(results, board, Entry(system, intermediate, target), heads[target]) for target in targets
         )
-        rows.append(Row(label(results, system, intermediate), cells))
-    return Table("Scores", targets, tuple(rows))
+        means = tuple(
+            _suite_cell(results, board, [Entry(system, intermediate, target) for target in each])
+            for each in suites.values()
+        )
+        rows.append(Row(label(results, system, intermediate), cells + means))
+    return Table("Scores", (*targets, *(f"suite score, {name}" for name in suites)), tuple(rows))
+
+
+def _suite_cell(results: Results, board: Board, entries: Sequence[Entry]) -> Cell:
+    """The mean over targets; a dash where one was not run, because a mean of the others is another quantity."""
+    if any(entry not in board.seeds for entry in entries):
+        return Cell(ABSENT, "void", 0, "not every target was run")
+    panels = [results.panels[entry.target] for entry in entries]
+    values = [
+        board.mean(entry, panel.metric.ratios[0].name, results.manifest.tasks[entry.target].languages)
+        for entry, panel in zip(entries, panels, strict=True)
+    ]
+    names = ", ".join(
+        f"{entry.target} {panel.metric.ratios[0].name}" for entry, panel in zip(entries, panels, strict=True)
+    )
+    return Cell(points(float(np.mean(values))), note=f"mean of {names}, each over all its languages")
 
 
 def _score_cell(results: Results, board: Board, entry: Entry, languages: Sequence[str]) -> Cell:

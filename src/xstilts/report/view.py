@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from xstilts.compare import Outcome
-from xstilts.estimands import ALL, ALL_TARGETS, TRAINED_TARGETS, ZERO_SHOT
+from xstilts.estimands import ALL, ALL_TARGETS, WITHOUT_RETRIEVAL, ZERO_SHOT
 from xstilts.report.words import plural
 from xstilts.schema import Manifest
 from xstilts.spec import RETRIEVAL_FORMATS
@@ -35,12 +35,12 @@ class View:
     def suites(self) -> tuple[str, ...]:
         """The means over targets that the study has."""
         names = {outcome.target for outcome in self.outcomes}
-        return tuple(name for name in (TRAINED_TARGETS, ALL_TARGETS) if name in names)
+        return tuple(name for name in (WITHOUT_RETRIEVAL, ALL_TARGETS) if name in names)
 
     @property
     def suite(self) -> str:
         """The mean over targets that the report speaks of first."""
-        return TRAINED_TARGETS if self._trained else ALL_TARGETS
+        return WITHOUT_RETRIEVAL if self._without_retrieval else ALL_TARGETS
 
     @cached_property
     def language(self) -> str:
@@ -48,7 +48,7 @@ class View:
         return ZERO_SHOT if any(outcome.language == ZERO_SHOT for outcome in self.outcomes) else ALL
 
     @property
-    def _trained(self) -> list[str]:
+    def _without_retrieval(self) -> list[str]:
         return [name for name in self.manifest.tasks if not self.is_retrieval(name)]
 
     def title(self, comparison: Comparison) -> str:
@@ -67,14 +67,15 @@ class View:
         return next(each.label for each in self.manifest.study.system if each.name == system)
 
     def is_retrieval(self, target: str) -> bool:
-        """Whether a target is predicted without training for it."""
+        """Whether a target searches for sentences, which scores on a scale of its own."""
         return self.manifest.tasks[target].format in RETRIEVAL_FORMATS
 
     def averaged(self) -> str:
         """The main estimand in words."""
-        trained = self._trained
-        count = plural(len(trained), "trained target") if trained else plural(len(self.manifest.tasks), "target")
-        return f"averaged over {count} and their {self.languages()}"
+        shown = self._without_retrieval or list(self.manifest.tasks)
+        count = plural(len(shown), "target")
+        rest = " (retrieval apart)" if len(shown) < len(self.manifest.tasks) else ""
+        return f"averaged over {count}{rest} and their {self.languages()}"
 
     def languages(self) -> str:
         """The main mean over languages in words."""

@@ -3,8 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+from dataclasses import replace
 
-from xstilts.spec import Answers, Example, Passage, Row
+from xstilts.spec import Answers, Choices, Example, Passage, Row, TextPair
+
+NLI_LABELS = ("entailment", "neutral", "contradiction")
+NLI_COLUMNS = ("premise", "hypothesis", "label")
+ANSWERABLE_COLUMNS = ("id", "context", "question", "answers.text", "answers.answer_start")
+CAUSAL_COLUMNS = ("premise", "choice1", "choice2", "question")
 
 
 def text_id(text: str) -> str:
@@ -12,11 +18,33 @@ def text_id(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
+def entailment(row: Row, language: str, item: str) -> Example:
+    """Make an NLI example from a row that names its label; cluster = the premise."""
+    pair = TextPair(row["premise"], row["hypothesis"])
+    return Example(item, language, text_id(row["premise"]), pair, row["label"])
+
+
+def question(row: Row, language: str, cluster: str) -> Example:
+    """Make a span example from a row in SQuAD's columns; a row without an answer is unanswerable."""
+    answers = Answers(tuple(row["answers"]["text"]), tuple(row["answers"]["answer_start"]))
+    return Example(row["id"], language, cluster, Passage(row["question"], row["context"]), answers)
+
+
 def answerable(row: Row, language: str, cluster: str) -> Example:
     """Make a span example from a row in SQuAD's columns; a row without an answer has no gold, which is an error."""
-    answers = Answers(tuple(row["answers"]["text"]), tuple(row["answers"]["answer_start"]))
-    passage = Passage(row["question"], row["context"])
-    return Example(row["id"], language, cluster, passage, answers if answers.texts else None)
+    example = question(row, language, cluster)
+    return example if row["answers"]["text"] else replace(example, gold=None)
 
 
-ANSWERABLE_COLUMNS = ("id", "context", "question", "answers.text", "answers.answer_start")
+def causal(row: Row, asked: str) -> Choices:
+    """Make the input of a COPA example: what is the cause, or the effect, of a premise?
+
+    The prompt is that of XTREME-R's released script (``third_party/run_xcopa.py``), English in every language.
+
+    Args:
+        row: in COPA's columns.
+        asked: ``cause`` or ``effect``; some translations of COPA have it wrong, so it need not be the row's own.
+    """
+    if asked not in ("cause", "effect"):
+        raise ValueError(f"{asked!r} is neither 'cause' nor 'effect'")
+    return Choices(f"{row['premise']} What was the {asked}?", (row["choice1"], row["choice2"]))

@@ -19,6 +19,7 @@ TASK = Task(
     metric="tagging",
     data=generated({"train": 1000, "dev": 200, "test": 120}, examples),
     labels=tagging.SPAN_LABELS,
+    parallel=True,
     cluster="record",
     licence=LICENCE,
     citation=CITATION,

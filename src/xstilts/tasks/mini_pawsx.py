@@ -19,6 +19,7 @@ TASK = Task(
     metric="accuracy",
     data=generated({"train": 500, "dev": 100, "test": 60}, examples),
     labels=paraphrase.LABELS,
+    parallel=True,
     cluster="first record",
     licence=LICENCE,
     citation=CITATION,

@@ -22,6 +22,7 @@ TASK = Task(
     format="retrieval",
     metric="accuracy",
     data=GeneratedData({"test": tuple(code for code in CODES if code != retrieval.QUERY_LANGUAGE)}, examples),
+    parallel=True,
     cluster="family of records",
     licence=LICENCE,
     citation=CITATION,

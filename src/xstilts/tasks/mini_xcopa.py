@@ -25,6 +25,7 @@ TASK = Task(
     format="choice",
     metric="accuracy",
     data=generated({"train": 1000, "dev": 200, "test": 120}, examples),
+    parallel=True,
     cluster="prompt",
     licence=LICENCE,
     citation=CITATION,

@@ -19,6 +19,7 @@ TASK = Task(
     metric="accuracy",
     data=generated({"train": 334, "dev": 67, "test": 40}, examples),
     labels=nli.LABELS,
+    parallel=True,
     cluster="premise",
     licence=LICENCE,
     citation=CITATION,

@@ -18,6 +18,7 @@ TASK = Task(
     format="span",
     metric="squad",
     data=generated({"train": 1000, "dev": 200, "test": 120}, examples),
+    parallel=True,
     cluster="passage",
     licence=LICENCE,
     citation=CITATION,

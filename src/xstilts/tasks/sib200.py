@@ -69,6 +69,7 @@ TASK = Task(
         read=read,
     ),
     labels=LABELS,
+    parallel=True,
     cluster="FLORES sentence, shared by all languages",
     licence="CC BY-SA 4.0",
     citation="Adelani et al. 2024, SIB-200: A Simple, Inclusive, and Big Evaluation Dataset, arXiv 2309.07445",

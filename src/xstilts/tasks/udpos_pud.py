@@ -1,14 +1,16 @@
 """Universal Dependencies part-of-speech tags: English EWT to the parallel PUD treebanks and Yoruba.
 
-Not XTREME's UDPOS, which joins all treebanks of a language: there English has 21,253 training sentences and German
-tests on more than its 1,000 PUD sentences. This selection keeps what is translated, so that languages can be compared.
+Not XTREME's UDPOS (``udpos``, ``udpos_r``), which joins all treebanks of a language: there English has 21,253 training
+sentences and German tests on more than its 1,000 PUD sentences. This selection keeps what is translated, so that
+languages can be compared.
 
 Traps:
     * It cannot come from the hub: a mirror holds it under ``google/xtreme``, with English PUD as the config
       ``udpos.English_PUD``, which the hub does not have. The declared row counts refuse the hub's other treebanks.
     * PUD sentence n is the same one in all eleven languages: cluster = that sentence. Yoruba (YTB) is not parallel.
     * Tags are stored as numbers whose names the file carries (alphabetical here, not in UD's own order).
-    * Multiword ranges and empty nodes are left out, as in XTREME; a word may contain a space (Finnish, French numbers).
+    * Multiword tokens appear as their parts, as in the hub's ``google/xtreme`` (XTREME's own script takes the fused
+      form); a word may contain a space (Finnish, French numbers).
     * XTREME's "F1" is chunk F1, in which neighbouring equal tags merge; token accuracy stands beside it.
 """
 

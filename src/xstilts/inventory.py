@@ -1,0 +1,108 @@
+"""The data that a study needs: where each task's rows come from, what identifies them, and what cannot be had."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from xstilts.data import Sources
+from xstilts.data.identity import identify
+from xstilts.errors import Problem, XstiltsError
+from xstilts.lineage import inputs
+from xstilts.plan import TRAINING_SPLITS
+from xstilts.spec import GeneratedData, HubData, Split, Step, Task, TaskData, Train, unique
+from xstilts.tasks import load_task
+
+MOST_LISTED = 5  # names of what is there instead of what was asked for
+ABSENT = ""  # fingerprint of rows that cannot be had: a plan with such a step can be shown, not run
+
+
+@dataclass
+class Inventory:
+    """Takes fingerprints of rows, and keeps what is wrong with those that cannot be had.
+
+    Attributes:
+        sources: where data comes from.
+        directory: where fingerprints are remembered from one run to the next; None = nowhere.
+    """
+
+    sources: Sources
+    directory: Path | None = None
+    _problems: dict[Problem, None] = field(default_factory=dict)
+    _lacking: dict[str, None] = field(default_factory=dict)  # tasks
+    _known: dict[tuple[object, ...], str] = field(default_factory=dict)
+
+    def fingerprint(
+        self, name: str, splits: tuple[Split, ...], languages: tuple[str, ...], translation: str | None
+    ) -> str:
+        """Hash of the rows of some splits; ``ABSENT`` where they cannot be had, which is noted.
+
+        Args:
+            name: of the task.
+            splits: in order.
+            languages: empty = all that the task declares for a split.
+            translation: language of the user's translation of the training rows; None = as published.
+        """
+        asked = (name, splits, languages, translation)
+        if asked not in self._known:
+            self._known[asked] = self._take(load_task(name), splits, languages, translation)
+        return self._known[asked]
+
+    def _take(self, task: Task, splits: tuple[Split, ...], languages: tuple[str, ...], translation: str | None) -> str:
+        try:
+            return identify(task, splits, languages, translation, self.sources, self.directory).fingerprint
+        except XstiltsError as error:
+            self._problems |= dict.fromkeys(map(_short, error.problems))
+            self._lacking[task.name] = None
+            return ABSENT
+
+    @property
+    def problems(self) -> tuple[Problem, ...]:
+        """Everything that cannot be had, and how a mirror is completed."""
+        lacking = [name for name in self._lacking if isinstance(load_task(name).data, HubData)]
+        if not lacking or not self.sources.mirror:
+            return tuple(self._problems)
+        command = f"python experiments/fetch.py --tasks {' '.join(lacking)} --out {self.sources.mirror}"
+        what = f"to complete the mirror, on a machine with network: {command}; without --data the hub itself is read"
+        return (*self._problems, Problem("--data", what))
+
+    def raise_if_incomplete(self) -> None:
+        """Refuse to run a study whose rows are not all there.
+
+        Raises:
+            XstiltsError: with everything that cannot be had.
+        """
+        if self.problems:
+            raise XstiltsError(*self.problems)
+
+
+def _short(problem: Problem) -> Problem:
+    """A problem without a long list of what else is there: of many tasks, each would repeat it."""
+    return problem if len(problem.allowed) <= MOST_LISTED else replace(problem, allowed=())
+
+
+def lacks_data(step: Step) -> bool:
+    """Whether rows that a step reads, or that a training below it reads, cannot be had."""
+    return any(each.fingerprint == ABSENT for each in _task_data(step)) or any(map(lacks_data, inputs(step)))
+
+
+def origin(step: Step, sources: Sources) -> str:
+    """Where the rows of a step come from, in a few words."""
+    splits = TRAINING_SPLITS if isinstance(step, Train) else (step.split, step.calibration or step.split)
+    return ", ".join(unique(_origin(load_task(each.name), splits, each.language, sources) for each in _task_data(step)))
+
+
+def _task_data(step: Step) -> tuple[TaskData, ...]:
+    return step.tasks if isinstance(step, Train) else (step.task,)
+
+
+def _origin(task: Task, splits: tuple[Split, ...], translation: str | None, sources: Sources) -> str:
+    if isinstance(task.data, GeneratedData):
+        return "generated"
+    if isinstance(task.data, HubData):
+        repos = " ".join(unique(part.repo for part in task.data.parts if part.split in splits))
+        found = f"{'mirror' if sources.mirror else 'hub'} {repos}"
+    else:
+        folders = unique(part.pattern.partition("/")[0] for part in task.data.parts if part.split in splits)
+        found = f"your files {' '.join(f'{folder}/' for folder in folders)}"
+    return found if translation is None else f"{found}, your files translated/{task.name}/{translation}/"
