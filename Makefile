@@ -20,7 +20,7 @@ study: $(VENV)/stamp
 	$(BIN)/python experiments/run.py --mode both
 
 test: $(VENV)/stamp
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 lint: $(VENV)/stamp
 	$(BIN)/ruff check .

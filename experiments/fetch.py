@@ -3,8 +3,8 @@
 python experiments/fetch.py --tasks xnli mnli --out mirror
 python experiments/fetch.py --backbone FacebookAI/xlm-roberta-base --out mirror
 
-A run that was interrupted is completed by the same command. For files that only you can supply
-it says what to put where.
+A run that was interrupted is completed by the same command. A directory with files that it did not
+put there is left as it is. For files that only you can supply it says what to put where.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--tasks", nargs="+", default=[], help="names of tasks: all their splits and languages")
     parser.add_argument("--backbone", help="hub id of an XLM-R (org/name[@revision])")
-    parser.add_argument("--out", type=Path, required=True, help="root of the mirror")
+    parser.add_argument("--out", type=Path, required=True, help="root of the mirror: new, or made by this command")
     return parser
 
 

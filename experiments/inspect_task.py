@@ -15,10 +15,22 @@ from pathlib import Path
 def main(arguments: list[str] | None = None) -> int:
     """Parse the command line, print, and return the exit code: 0 done, 2 bad input, 130 interrupted."""
     options = _parser().parse_args(arguments)
+    from xstilts.errors import XstiltsError
+
+    try:
+        _show(options)
+    except XstiltsError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        return 130
+    return 0
+
+
+def _show(options: argparse.Namespace) -> None:
     from rich.console import Console
 
     from xstilts.data import Sources
-    from xstilts.errors import XstiltsError
     from xstilts.inspection import Request, look, show
 
     subsets = frozenset({options.task}) if options.subset else frozenset()
@@ -31,21 +43,16 @@ def main(arguments: list[str] | None = None) -> int:
         max_length=options.max_length,
         rows=options.rows,
     )
-    try:
-        show(look(request), Console(soft_wrap=True))
-    except XstiltsError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        return 130
-    return 0
+    show(look(request), Console(soft_wrap=True))
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("task", help="name of a task")
-    parser.add_argument("--lang", help="language of the rows (default: the first that the split has)")
-    parser.add_argument("--split", choices=("train", "dev", "test"), default="test")
+    parser.add_argument("--lang", help="language (default: the first that the split has)")
+    parser.add_argument(
+        "--split", choices=("train", "dev", "test"), help="default: test, or dev where there is no test"
+    )
     parser.add_argument("--data", type=Path, help="root of a local hub mirror; default: the hub")
     parser.add_argument("--files", type=Path, help="directory of files that only you can supply")
     parser.add_argument("--backbone", default="mini", help="whose tokenizer: mini, a hub id or a directory")

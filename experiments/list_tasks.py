@@ -8,14 +8,16 @@ from __future__ import annotations
 import argparse
 from collections.abc import Iterator
 
-from xstilts.spec import GeneratedData, Split, Task, UserData, unique
+from xstilts.spec import GeneratedData, HubData, Split, Task, UserData, unique
 from xstilts.tasks import load_task, task_names
 
 HEAD = """# Tasks
 
 One file each in `src/xstilts/tasks/`; its docstring tells the traps. Made by `python experiments/list_tasks.py`.
-Rows are those of the published files, all languages together; a dash stands for a number that is not declared, because
-a user's files decide it or because no source for it could be checked. Train and dev are English.
+Rows of a task from the hub are those of the published files it reads, before any is dropped; a file that several
+languages of a split share counts once, one that two splits share counts in both (TyDiQA's train and dev). Rows of a
+user's files are the examples made from them. All languages together; a dash stands for a number that is not declared,
+because a user's files decide it or because no source for it could be checked. Train and dev are English.
 """
 COLUMNS = ("task", "format", "metric", "train", "dev", "test", "test languages", "source", "licence")
 
@@ -48,9 +50,18 @@ def _table(tasks: list[Task]) -> Iterator[str]:
 
 def _rows(task: Task, split: Split) -> str:
     assert not isinstance(task.data, GeneratedData)
-    rows = [part.rows for part in task.data.parts if part.split == split]
+    rows = _counts(task.data, split)
     known = [count for count in rows if count is not None]
     return "" if not rows else f"{sum(known):,}" if len(known) == len(rows) else "–"
+
+
+def _counts(data: HubData | UserData, split: Split) -> list[int | None]:
+    """Rows of each part of a split; of a hub's file that several parts read, once."""
+    if isinstance(data, UserData):
+        return [part.rows for part in data.parts if part.split == split]
+    return list(
+        {(part.repo, part.config, part.hub_split): part.rows for part in data.parts if part.split == split}.values()
+    )
 
 
 def _source(task: Task) -> str:

@@ -58,7 +58,11 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--out", type=Path, help="where the report is written (default: report/STUDY@BACKBONE)")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps … (default: auto)")
     parser.add_argument("--workers", type=int, help="steps side by side; default: CPU cores (at most 4), 1 on a GPU")
-    parser.add_argument("--dry-run", action="store_true", help="print every step and its state, run nothing")
+    parser.add_argument(
+        "--dry-run",
+        action="store_true",
+        help="print every step, its state and its data; trains nothing, but asks the hub for what is not there",
+    )
     return parser
 
 

@@ -20,7 +20,7 @@ def git_checksum(content):
 
 @dataclass
 class Repo:
-    """One repository at one commit.
+    """One repository at one commit. The same repository may be served at several.
 
     ``fault`` is one of:
         ``gated``, ``gated_401``: the files are refused with 403 or 401; ``private``: everything with 401
@@ -58,7 +58,7 @@ class Repo:
 class Hub:
     """The repositories that are served, and what was asked for."""
 
-    repos: dict = field(default_factory=dict)  # (kind, "org/name") → Repo
+    repos: dict = field(default_factory=dict)  # (kind, "org/name") → commit → Repo; the first one is the main branch's
     asked: list = field(default_factory=list)  # (method, path, Range header)
     stalled: threading.Event = field(default_factory=threading.Event)
     release: threading.Event = field(default_factory=threading.Event)
@@ -70,8 +70,9 @@ class Hub:
             files = {
                 path.relative_to(files).as_posix(): path.read_bytes() for path in files.rglob("*") if path.is_file()
             }
-        self.repos[kind, name] = Repo(files, commit, fault)
-        return self.repos[kind, name]
+        repo = Repo(files, commit, fault)
+        self.repos.setdefault((kind, name), {})[commit] = repo
+        return repo
 
     def asked_for(self, method, end):
         """Range headers of the requests whose path ends so."""
@@ -98,8 +99,8 @@ class Handler(BaseHTTPRequestHandler):
         if path.startswith("api/"):
             self.information(path, parse_qs(url.query))
         elif path.startswith("storage/"):
-            _, kind, org, name, file = path.split("/", 4)
-            self.content(self.hub.repos[kind, f"{org}/{name}"], file)
+            _, kind, commit, org, name, file = path.split("/", 5)
+            self.content(self.hub.repos[kind, f"{org}/{name}"][commit], file)
         else:
             kind, rest = ("dataset", path[9:]) if path.startswith("datasets/") else ("model", path)
             org, name, _, revision, file = rest.split("/", 4)
@@ -127,7 +128,7 @@ class Handler(BaseHTTPRequestHandler):
         elif file not in repo.files:
             self.reply(404, b"", {"X-Error-Code": "EntryNotFound", "X-Repo-Commit": repo.commit})
         elif file.endswith(LARGE):
-            where = f"{self.hub.address}/storage/{kind}/{full}/{file}"
+            where = f"{self.hub.address}/storage/{kind}/{repo.commit}/{full}/{file}"
             linked = {"X-Linked-Size": str(len(repo.files[file])), "X-Linked-ETag": f'"{repo.checksum(file)}"'}
             self.reply(302, b"", {"Location": where, "X-Repo-Commit": repo.commit, **linked})
         else:
@@ -135,7 +136,9 @@ class Handler(BaseHTTPRequestHandler):
 
     def repository(self, kind, full, revision):
         """The repository at this revision, or None once an error has been sent."""
-        repo = self.hub.repos.get((kind, full))
+        commits = self.hub.repos.get((kind, full), {})
+        main = next(iter(commits.values()), None)
+        repo = main if revision == "main" else commits.get(revision, main)
         if repo is None:
             self.reply(404, b'{"error": "Repository not found"}', {"X-Error-Code": "RepoNotFound"})
         elif repo.fault == "private":  # what strangers are told of repositories that do not exist, too

@@ -45,7 +45,7 @@ def test_search_is_measured_beside_a_plain_product(tmp_path):
     shown = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, timeout=200)
     assert shown.returncode == 0, shown.stderr
     runs = json.loads(out.read_text())["runs"]
-    assert [run["what"] for run in runs] == ["pool float32", "pool float16", "blocks", "plain", "languages"]
+    assert [run["what"] for run in runs] == ["pool float32", "pool float16", "blocks", "plain", "languages", "predict"]
     assert all(run["seconds"] > 0 and run["peak_bytes"] < 2**30 for run in runs)
     assert "blocks / plain" in shown.stdout
     assert [path.name for path in tmp_path.iterdir()] == ["retrieval.json"], "the vectors are gone"

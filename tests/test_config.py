@@ -189,6 +189,8 @@ def test_a_mixture_is_an_intermediate(tmp_path):
         (MIXTURE.replace(", temperature = 2.0", ""), "temperature belongs to kind = 'temperature'"),
         (MIXTURE.replace("temperature = 2.0", "temperature = 2.0, cap = 3"), "cap belongs to kind = 'capped'"),
         (MIXTURE + MIXTURE, "mixture.name: given twice"),
+        (MIXTURE, "mixture: is not among the intermediates; given 'both'"),
+        (MIXTURE.replace('"mini_qqp"', '"mini_tatoeba"'), "mixture both: the task has no training rows"),
     ],
 )
 def test_what_is_wrong_with_a_mixture_is_told(tmp_path, text, expected):
@@ -200,6 +202,9 @@ def test_what_is_wrong_with_a_mixture_is_told(tmp_path, text, expected):
     [
         ('preliminary = { mini_xnli = "mini_qpq" }', "preliminary: unknown task; given 'mini_qpq'"),
         ('preliminary = { mini_pawsx = "mini_qqp" }', "not a target of this study; given 'mini_pawsx'"),
+        ('preliminary = { mini_xnli = "mini_xnli" }', "a task before itself"),
+        ('preliminary = { mini_xnli = "mini_mlm" }', "masked language modelling can only be intermediate"),
+        ('preliminary = { mini_xnli = "mini_tatoeba" }', "preliminary: the task has no training rows"),
         ('subsets = ["mini_qqp"]', "subsets: not a task of this study; given 'mini_qqp'"),
         ('pooling = "max"', "pooling"),
         ('targets = ["mini_mlm"]', "targets: masked language modelling is only trained, never tested"),

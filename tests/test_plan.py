@@ -179,6 +179,7 @@ def test_a_preliminary_task_is_trained_before_the_target_in_every_arm(tmp_path):
     plan = plan_of(tmp_path, STUDY.replace('title = "T"', 'title = "T"\npreliminary = { mini_xnli = "mini_qqp" }'))
     for cell in (cell for cell in plan.cells if cell.target == "mini_xnli"):
         before = cell.train.start.source
+        assert cell.preliminary_train == before
         assert isinstance(cell.train.start, Warm)
         assert (before.task.name, before.seed) == ("mini_qqp", cell.seed)
         if cell.intermediate is None:
@@ -212,3 +213,15 @@ def test_translated_intermediates_are_other_trainings_and_targets_stay_english(p
     direct = {key(cell.train) for cell in german.cells if cell.intermediate is None and cell.train}
     assert direct == {key(cell.train) for cell in plan.cells if cell.intermediate is None and cell.train}
     assert any("train mini_mnli@de ·" in label(german, step) for step in trains(german))
+
+
+def test_what_has_no_translation_is_trained_as_published(tmp_path):
+    text = STUDY.replace('"mini_squad1"]', '"mini_ccg"]').replace(
+        'title = "T"', 'title = "T"\nintermediate_language = "de"'
+    )
+    languages = {
+        (cell.intermediate, cell.intermediate_train.task.language)
+        for cell in plan_of(tmp_path, text).cells
+        if cell.intermediate
+    }
+    assert languages == {("mini_mnli", "de"), ("mini_ccg", None)}

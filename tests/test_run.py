@@ -85,9 +85,13 @@ def test_predictions_have_one_row_per_example(finished):
 def test_a_second_run_does_no_work(finished, study):
     store, _ = finished
     before = artefacts(store)
+    remembered = list((store / "cache" / "baselines").glob("*.json"))
+    assert len(remembered) == 1  # of retrieval; span tasks have no baselines
+    stamps = [path.stat().st_mtime_ns for path in remembered]
     shown = run(study, store)
     assert shown.returncode == 0 and ", 0 to run," in shown.stdout
     assert artefacts(store) == before
+    assert [path.stat().st_mtime_ns for path in remembered] == stamps
 
 
 def test_a_dry_run_says_what_is_done_and_what_is_shared(finished, study, tmp_path):
@@ -107,7 +111,7 @@ def test_a_dry_run_without_data_says_what_to_do(study, tmp_path):
     assert "85 steps (42 trainings): 0 done, 0 partial, 0 to do, 85 with no data" in shown.stdout
     assert "train squad1 · full cold · seed 1" in shown.stdout and "mirror rajpurkar/squad" in shown.stdout
     assert "the mirror has no such data set; given 'google/xtreme'" in shown.stdout
-    command = f"experiments/fetch.py --tasks udpos_pud sib200 xquad tatoeba squad1 --out {tmp_path / 'hub'}"
+    command = "experiments/fetch.py --tasks udpos_pud sib200 xquad tatoeba squad1 --out NEW_DIRECTORY"
     assert command in " ".join(shown.stdout.split())
     again = run(study, tmp_path / "store", *where[:-1])
     assert again.returncode == 2 and "Traceback" not in again.stderr
@@ -176,6 +180,7 @@ BAD = {
     "unknown backbone": (["--backbone", "no/such/place"], "backbone"),
     "data without the task": (["--study", "real_sample", "--data", "tests"], "google/xtreme"),
     "unknown device": (["--device", "cuda:99"], "--device: cannot be used here"),
+    "no language": (["--lang", "DE"], "--lang: not an ISO 639 code in lower case"),
     "no workers": (["--workers", "0"], "--workers: must be at least 1"),
     "store is a file": (["--store", "pyproject.toml"], "the file system refuses"),
 }

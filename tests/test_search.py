@@ -4,6 +4,7 @@ import importlib.util
 import math
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from xstilts import search
-from xstilts.search import best_threshold, by_faiss, by_numpy, margins, mine, nearest, nearest_by_margin, top_k
+from xstilts.search import Subset, best_threshold, by_faiss, by_numpy, margins, mine, nearest, nearest_by_margin, top_k
 
 
 def brute_force(queries, candidates, k):
@@ -47,7 +48,8 @@ if importlib.util.find_spec("faiss"):
 def small_blocks(monkeypatch):
     monkeypatch.setattr(search, "QUERY_BLOCK", 7)
     monkeypatch.setattr(search, "CANDIDATE_BLOCK", 11)
-    monkeypatch.setattr(search, "WHOLE_BLOCK", 3)
+    monkeypatch.setattr(search, "WHOLE_QUERIES", 3)
+    monkeypatch.setattr(search, "WHOLE_CANDIDATES", 5)
     monkeypatch.setattr(search, "SPARE", 2)
 
 
@@ -104,14 +106,52 @@ def test_equal_candidates_are_given_in_their_order():
 
 
 @pytest.mark.parametrize("kind", [np.float32, np.float16])
-def test_a_memory_map_and_a_list_of_rows_are_searched_alike(tmp_path, small_blocks, kind):
+def test_a_memory_map_and_a_subset_of_rows_are_searched_alike(tmp_path, small_blocks, kind):
     queries, candidates = vectors(3, 9), vectors(4, 50).astype(kind)
     stored = np.lib.format.open_memmap(tmp_path / "vectors.npy", "w+", kind, candidates.shape)
     stored[:] = candidates
     expected = top_k(queries, candidates, 5)
-    for those in (np.load(tmp_path / "vectors.npy", mmap_mode="r"), list(candidates)):
-        found = top_k(list(queries), those, 5)
+    mapped, mixed = np.load(tmp_path / "vectors.npy", mmap_mode="r"), np.random.default_rng(0).permutation(50)
+    for those in (mapped, Subset(mapped[mixed], np.argsort(mixed))):
+        found = top_k(Subset(queries, np.arange(9)), those, 5)
         assert np.array_equal(found.rows, expected.rows) and np.array_equal(found.scores, expected.scores)
+
+
+@pytest.mark.parametrize("kind", [np.float32, np.float16])
+def test_a_product_gives_the_same_cosines_as_sums(kind):
+    """Rounded to nine decimals, bit for bit: 400,000 cosines, of which some are in doubt."""
+    queries, candidates = vectors(5, 200, 64, ties=True).astype(kind), vectors(6, 2000, 64, ties=True).astype(kind)
+    assert np.array_equal(search._table(queries, candidates), [search._cosines(each, candidates) for each in queries])
+
+
+def test_a_cosine_between_two_roundings_is_settled_by_its_own_sum(monkeypatch):
+    """With one decimal, 0.25 is half-way: every pair here is in doubt."""
+    monkeypatch.setattr(search, "DIGITS", 1)
+    queries = np.eye(16, dtype=np.float32)
+    candidates = np.random.default_rng(0).choice(np.float32([1, -1]), (300, 16))
+    found = search._table(queries, candidates)
+    assert np.array_equal(found, [search._cosines(each, candidates) for each in queries])
+    assert set(np.abs(found).ravel().tolist()) == {0.2}
+
+
+def seconds(queries, candidates):
+    """The shortest of three searches."""
+    taken = []
+    for _ in range(3):
+        began = time.perf_counter()
+        top_k(queries, candidates, 4)
+        taken.append(time.perf_counter() - began)
+    return min(taken)
+
+
+def test_a_collapsed_encoder_is_searched_about_as_fast_as_any_other():
+    """Where all vectors are nearly equal, no shortlist can be trusted, and every pair is scored exactly."""
+    some, same = vectors(1, 1000, 256), np.ones((1000, 256), np.float32)
+    near = same + np.float32(1e-6) * some
+    assert top_k(same, same, 4).rows.tolist() == [[0, 1, 2, 3]] * 1000
+    usual = seconds(some, some)
+    assert seconds(same, same) < 10 * usual
+    assert seconds(near, near) < 10 * usual
 
 
 MEMORY = """

@@ -224,7 +224,7 @@ class _Bench:
 
     def _flags(self, candidate: _Side, reference: _Side) -> Iterator[Flag]:
         used = (*candidate.used, *reference.used)
-        statuses = self._statuses(key for cell in used for key in (cell.train, cell.intermediate_train))
+        statuses = self._statuses(each.key for cell in used for each in self.results.manifest.trainings(cell))
         if any(0 < side.seeds < len(self.results.manifest.study.seeds) for side in (candidate, reference)):
             yield Flag.FEWER_SEEDS
         if "collapsed" in statuses:

@@ -89,7 +89,7 @@ def resolve_recipe(study: Study, system: System, role: Role, task: str) -> Recip
 def _name_problems(content: dict[str, Any], file: str, adapters: tuple[str, ...]) -> Iterator[Problem]:
     """Names that nothing carries, in whatever the file holds: told beside what is wrong with its structure."""
     mixtures = _tables(content.get("mixture"))
-    mixed = [str(mixture.get("name")) for mixture in mixtures]
+    mixed = _strings([mixture.get("name") for mixture in mixtures])
     preliminary = content.get("preliminary")
     for field, given, allowed in (
         ("intermediates", _strings(content.get("intermediates")), (*task_names(), *mixed)),
@@ -126,9 +126,7 @@ def _study_problems(study: Study, file: str) -> Iterator[Problem]:
     yield from _unknown(f"{file}: task_recipe", "not a task of this study", study.task_recipe, used)
     yield from _unknown(f"{file}: subsets", "not a task of this study", study.subsets, study.tasks)
     yield from _unknown(f"{file}: preliminary", "not a target of this study", study.preliminary, study.targets)
-    for target in set(study.targets) & set(task_names()):
-        if load_task(target).format == "mlm":
-            yield Problem(f"{file}: targets", "masked language modelling is only trained, never tested", target)
+    yield from _protocol_problems(study, file)
     for mixture in study.mixture:
         yield from _repeated(f"{file}: mixture {mixture.name}: tasks", mixture.tasks)
     for system in study.system:
@@ -136,6 +134,29 @@ def _study_problems(study: Study, file: str) -> Iterator[Problem]:
             yield Problem(f"{file}: system {system.name}", f"start {system.start!r} needs intermediates")
     yield from _language_problems(study, file)
     yield from _recipe_problems(study)
+
+
+def _protocol_problems(study: Study, file: str) -> Iterator[Problem]:
+    """Tasks in roles that they cannot play; unknown names are told elsewhere."""
+    known = {name: load_task(name) for name in {*study.tasks} & {*task_names()}}
+    unlabelled = {name for name, task in known.items() if task.format == "mlm"}
+    untrained = {name for name, task in known.items() if not task.trained}
+    before = tuple(study.preliminary.values())
+    roles = [(f"mixture {each.name}", each.tasks) for each in study.mixture]
+    yield from _among(
+        f"{file}: targets", "masked language modelling is only trained, never tested", study.targets, unlabelled
+    )
+    yield from _among(f"{file}: preliminary", "masked language modelling can only be intermediate", before, unlabelled)
+    for field, names in (("intermediates", study.intermediates), ("preliminary", before), *roles):
+        yield from _among(f"{file}: {field}", "the task has no training rows", names, untrained)
+    for target in (target for target, name in study.preliminary.items() if target == name):
+        yield Problem(f"{file}: preliminary", "a task before itself; train it for more epochs instead", target)
+    for mixture in (each.name for each in study.mixture if each.name not in study.intermediates):
+        yield Problem(f"{file}: mixture", "is not among the intermediates", mixture, study.intermediates)
+
+
+def _among(where: str, what: str, names: Iterable[str], wrong: set[str]) -> Iterator[Problem]:
+    yield from (Problem(where, what, name) for name in names if name in wrong)
 
 
 def _language_problems(study: Study, file: str) -> Iterator[Problem]:

@@ -17,18 +17,19 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-from xstilts.data import Sources, load_examples, load_training
+from xstilts.data import Sources, fingerprint, load_examples, load_training
 from xstilts.errors import XstiltsError, fail
+from xstilts.files import told, write_json
 from xstilts.key import describe, key
 from xstilts.lineage import reads
 from xstilts.plan import Plan, evictable
-from xstilts.spec import Predict, Step, Train
-from xstilts.store import Store, told, write_json
+from xstilts.spec import Example, Predict, Step, TaskData, Train
+from xstilts.store import Store
 from xstilts.tasks import load_task
 
 POLL_SECONDS = 0.2  # between two looks at a step that another process is working on
@@ -171,18 +172,26 @@ def _compute(step: Step, machine: Machine, directory: Path) -> None:
                 member = load_task(data.name)
                 rows = load_training(member, data.language, machine.sources)
                 dev = load_examples(member, "dev", member.languages("dev"), machine.sources)
+                _check_rows(data, rows, dev)
                 members.append((member, train.TrainingData(rows, dev)))
             train.run(step, members, directory, runtime)
         else:
             examples = load_examples(task, step.split, step.languages, machine.sources)
             there = step.calibration
             dev = () if there is None else load_examples(task, there, step.languages, machine.sources)
+            _check_rows(step.task, dev, examples)
             predict.run(step, task, examples, directory, runtime, dev)
     except (MemoryError, RuntimeError) as error:
         if not _is_out_of_memory(error):
             raise
         hint = "out of memory; set micro_batch or gradient_checkpointing in the recipe"
         raise fail(f"{type(step).__name__} {step.task.name}", hint) from error
+
+
+def _check_rows(data: TaskData, *parts: Sequence[Example]) -> None:
+    """Refuse rows that are not those the step was planned with: its key would name another result."""
+    if fingerprint([example for part in parts for example in part]) != data.fingerprint:
+        raise fail(f"task {data.name}", "its rows changed since the study was planned; run the study again")
 
 
 def _is_out_of_memory(error: Exception) -> bool:

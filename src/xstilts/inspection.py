@@ -21,7 +21,20 @@ from xstilts.data import Sources, load_examples
 from xstilts.errors import fail
 from xstilts.formats import Encoded, Text, encode
 from xstilts.formats.span import MAX_ANSWER
-from xstilts.spec import Answers, Backbone, Choices, Example, Fields, Passage, Sentence, Split, Task, TextPair, Words
+from xstilts.spec import (
+    Answers,
+    Backbone,
+    Choices,
+    Example,
+    Fields,
+    Passage,
+    Sentence,
+    Split,
+    Task,
+    TextPair,
+    Words,
+    is_candidate,
+)
 from xstilts.tasks import load_task
 
 WHOLE = 10_000_000  # a length that cuts nothing off
@@ -31,7 +44,7 @@ MOST_LABELS = 20  # lines of the label distribution
 AROUND = 3  # tokens shown on either side of an answer
 CONTEXT = 60  # characters shown on either side of an answer
 NAME_WIDTH = 20
-SPLITS: tuple[Split, ...] = ("train", "dev", "test")
+SPLITS: tuple[Split, ...] = ("test", "dev", "train")  # looked at if none is named: the first that there is
 
 
 @dataclass(frozen=True)
@@ -39,13 +52,14 @@ class Request:
     """What the command line asks for.
 
     Attributes:
+        split: None = test, or the next of ``SPLITS`` that the task has in the language.
         language: None = the first that the task declares for the split.
         max_length: tokens, special ones included.
-        rows: number of examples to show.
+        rows: number of examples to show, in retrieval of queries and of candidates.
     """
 
     task: str
-    split: Split
+    split: Split | None
     sources: Sources
     backbone: str
     max_length: int
@@ -78,13 +92,13 @@ class Facts:
 
     Attributes:
         examples: their number.
-        without_gold: examples that are not scored.
+        without_gold: examples that should have gold, and have none.
         clusters: number of clusters.
         largest_cluster: examples of the largest.
-        labels: (label, count), most frequent first; see ``_labels``.
+        labels: (label, count), most frequent first; see ``_labels``. Empty in retrieval.
         lengths: tokens of an example whole, special ones included: smallest, median, 95 %, largest.
         truncated: examples that do not fit ``max_length`` whole; see ``formats.Encoded``.
-        features: rows of the model's input: windows, pieces of sentences, or one per example.
+        rows: of the model's input: windows, pieces of sentences, options, both sides of a pair, or one per example.
         tokens: of all examples whole, without special ones.
         unknown: tokens that stand for what the vocabulary does not know.
         words: pieces between white space; in tagging the words as given.
@@ -99,7 +113,7 @@ class Facts:
     labels: tuple[tuple[str, int], ...]
     lengths: tuple[int, int, int, int]
     truncated: int
-    features: int
+    rows: int
     tokens: int
     unknown: int
     words: int
@@ -109,9 +123,10 @@ class Facts:
 
 @dataclass(frozen=True)
 class Inspection:
-    """A split of a task in one language, tokenised.
+    """A split of a task in one language, or one side of it, tokenised.
 
     Attributes:
+        side: in retrieval ``queries`` or ``candidates``, one of them English; empty = all examples.
         encoded: as the model gets it.
         shown: number of examples to show.
     """
@@ -119,6 +134,7 @@ class Inspection:
     task: Task
     split: Split
     language: str
+    side: str
     backbone: Backbone
     text: Text
     examples: Sequence[Example]
@@ -127,34 +143,66 @@ class Inspection:
     shown: int
 
 
-def look(request: Request) -> Inspection:
+def look(request: Request) -> tuple[Inspection, ...]:
     """Load and tokenise.
+
+    Returns:
+        One; of queries and candidates, which are of different languages, one each.
 
     Raises:
         XstiltsError: no such task, split or language; bad data; a length that the backbone cannot take.
     """
-    task = load_task(request.task)
-    language = request.language or _first_language(task, request.split)
+    task = load_task(request.task, "task (docs/tasks.md lists them)")
+    split = request.split or _split(task, request.language)
+    language = _language(task, split, request.language)
     backbone = resolve(request.backbone)
-    if not LEAST_LENGTH <= request.max_length <= backbone.positions:
-        what = f"must be {LEAST_LENGTH} to {backbone.positions} tokens with this backbone"
-        raise fail("--max-length", what, str(request.max_length))
+    check_length(request.max_length, backbone)
     if request.rows < 0:
         raise fail("--rows", "must not be negative", str(request.rows))
-    examples = load_examples(task, request.split, (language,), request.sources)
     text = Text(load_tokenizer(backbone), request.max_length, DOC_STRIDE)
-    encoded = encode(task, examples, text)
-    whole = encode(task, examples, Text(text.tokenizer, WHOLE, DOC_STRIDE))
-    facts = _facts(task, examples, encoded, whole)
-    return Inspection(task, request.split, language, backbone, text, examples, encoded, facts, request.rows)
+    found = []
+    for side, examples in _sides(load_examples(task, split, (language,), request.sources)):
+        encoded = encode(task, examples, text)
+        whole = encode(task, examples, Text(text.tokenizer, WHOLE, DOC_STRIDE))
+        facts = _facts(task, examples, encoded, whole)
+        found.append(Inspection(task, split, language, side, backbone, text, examples, encoded, facts, request.rows))
+    return tuple(found)
 
 
-def _first_language(task: Task, split: Split) -> str:
+def check_length(max_length: int, backbone: Backbone) -> None:
+    """Refuse a length of rows in which nothing fits, or that the backbone cannot take.
+
+    Raises:
+        XstiltsError: names ``--max-length``.
+    """
+    if not LEAST_LENGTH <= max_length <= backbone.positions:
+        what = f"must be {LEAST_LENGTH} to {backbone.positions} tokens with this backbone"
+        raise fail("--max-length", what, str(max_length))
+
+
+def _split(task: Task, language: str | None) -> Split:
+    """The split that is looked at if none is named."""
+    there = [split for split in SPLITS if task.languages(split)]
+    return next((split for split in there if language in task.languages(split)), there[0])
+
+
+def _language(task: Task, split: Split, asked: str | None) -> str:
     languages = task.languages(split)
     if not languages:
         there = [each for each in SPLITS if task.languages(each)]
-        raise fail(f"task {task.name}", "has no such split", split, there)
-    return languages[0]
+        raise fail("--split", f"task {task.name} has no such split", split, there)
+    if asked is not None and asked not in languages:
+        raise fail("--lang", f"task {task.name} has no such language in --split {split}", asked, languages)
+    return asked or languages[0]
+
+
+def _sides(examples: Sequence[Example]) -> Iterator[tuple[str, Sequence[Example]]]:
+    """Queries and candidates apart; all other examples together."""
+    if not isinstance(examples[0].fields, Sentence):
+        yield "", examples
+        return
+    yield "queries", [each for each in examples if not is_candidate(each)]
+    yield "candidates", [each for each in examples if is_candidate(each)]
 
 
 # ------------------------------------------------------------------------------------------------------- counting
@@ -170,13 +218,13 @@ def _facts(task: Task, examples: Sequence[Example], encoded: Encoded, whole: Enc
     clusters = Counter(example.cluster for example in examples)
     return Facts(
         examples=len(examples),
-        without_gold=sum(example.gold is None for example in examples),
+        without_gold=sum(example.gold is None and not is_candidate(example) for example in examples),
         clusters=len(clusters),
         largest_cluster=max(clusters.values()),
         labels=tuple(Counter(label for example in examples for label in _labels(task, example)).most_common()),
         lengths=(int(lengths[0]), _quantile(lengths, 0.5), _quantile(lengths, 0.95), int(lengths[-1])),
         truncated=encoded.truncated,
-        features=len(encoded.features),
+        rows=sum(len(feature.rows) for feature in encoded.features),
         tokens=sum(_count(row) for row in ids),
         unknown=sum(int((row == UNK).sum()) for row in ids),
         words=words,
@@ -214,11 +262,11 @@ def _words(fields: Fields) -> Iterable[str]:
 
 
 def _labels(task: Task, example: Example) -> Iterator[str]:
-    """What is counted of an example: its label, its tags, the index of its option, how many answers, or its role."""
+    """What is counted of an example: its label, its tags, the index of its option, or how many answers."""
     gold = example.gold
     if task.retrieves:
-        yield example.fields.role if isinstance(example.fields, Sentence) else "pair"
-    elif isinstance(gold, Answers):
+        return
+    if isinstance(gold, Answers):
         yield f"{len(gold.texts)} answer{'s' * (len(gold.texts) != 1)}"
     elif isinstance(gold, tuple):
         yield from gold
@@ -263,21 +311,30 @@ def _characters(feature: Feature) -> tuple[int, int]:
 # --------------------------------------------------------------------------------------------------------- showing
 
 
-def show(found: Inspection, console: Console) -> None:
-    """Print everything; plain text where the console is no terminal."""
-    task = found.task
-    title = f"{task.name}, {found.split}, {found.language}: {task.format}, scored by {task.metric}"
+def show(inspections: Sequence[Inspection], console: Console) -> None:
+    """Print everything that ``look`` found; plain text where the console is no terminal."""
+    first = inspections[0]
+    task = first.task
+    title = f"{task.name}, {first.split}, {first.language}: {task.format}, scored by {task.metric}"
     console.print(Line(title, style="bold"))
     if task.caveat:
         console.print(Line(f"note: {task.caveat}"))
+    for found in inspections:
+        _show_side(found, console)
+
+
+def _show_side(found: Inspection, console: Console) -> None:
+    if found.side:
+        console.print(Line(f"\n{found.side.upper()}", style="bold"))
     for index in range(min(found.shown, len(found.examples))):
         console.print()
         _show_example(found, index, console)
     console.print()
     for name, value in _lines(found):
         console.print(Line(f"{name:<{NAME_WIDTH}}{value}"))
-    console.print()
-    console.print(_table(_label_lines(found.facts), "label", "count", "share"))
+    if found.facts.labels:
+        console.print()
+        console.print(_table(_label_lines(found.facts), "label", "count", "share"))
 
 
 def _show_example(found: Inspection, index: int, console: Console) -> None:
@@ -298,8 +355,8 @@ def _show_rows(found: Inspection, example: Example, features: Sequence[Feature],
     for number, row in enumerate(features[0].rows):
         right = isinstance(example.gold, int) and number == example.gold
         console.print(Line(f"{'*' if right else ' '} tokens  {_tokens(found, row)}"))
-    role = f", as a {example.fields.role}" if isinstance(example.fields, Sentence) else ""
-    console.print(Line(f"  gold    {'none' if example.gold is None else example.gold}{role}"))
+    if not is_candidate(example):
+        console.print(Line(f"  gold    {'none' if example.gold is None else example.gold}"))
 
 
 def _tagged(
@@ -358,8 +415,8 @@ def _lines(found: Inspection) -> Iterator[tuple[str, str]]:
     yield "clusters", f"{facts.clusters:,} ({found.task.cluster}), the largest of {facts.largest_cluster:,}"
     names = ("min", "median", "95 %", "max")
     yield "tokens per example", ", ".join(f"{name} {size}" for name, size in zip(names, facts.lengths, strict=True))
-    cut = f"{_share(facts.truncated, facts.examples)} do not fit {found.text.max_length} tokens whole"
-    yield "truncated", f"{cut}; {facts.features / facts.examples:.2f} rows per example"
+    yield "rows per example", f"{facts.rows / facts.examples:.2f} of at most {found.text.max_length} tokens"
+    yield "truncated", f"{_share(facts.truncated, facts.examples)} of the examples: {_cut(found)}"
     yield "unknown tokens", f"{_share(facts.unknown, facts.tokens)} of {facts.tokens:,} tokens"
     fertility = f"{facts.tokens / facts.words:.2f} per word, {facts.characters / facts.tokens:.2f} characters each"
     yield "tokens", f"{fertility} (a word is what stands between white space)"
@@ -369,6 +426,15 @@ def _lines(found: Inspection) -> Iterator[tuple[str, str]]:
         rest = f"{offsets.wider} inside a token, {offsets.lost} in no window, "
         yield "", f"{rest}{offsets.long} longer than {MAX_ANSWER} tokens, the most that is predicted"
     yield "backbone", found.backbone.name
+
+
+def _cut(found: Inspection) -> str:
+    """What it means that an example is truncated; see ``formats.Encoded``."""
+    if found.facts.offsets:
+        return "no row holds the whole answer, or the question was cut"
+    if isinstance(found.examples[0].fields, Words):
+        return f"do not fit {found.text.max_length} tokens whole and are split into rows"
+    return f"do not fit {found.text.max_length} tokens whole and are cut"
 
 
 def _label_lines(facts: Facts) -> Iterator[tuple[str, str, str]]:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from xstilts.data import Sources
 from xstilts.data.identity import identify
+from xstilts.data.sources import repositories
 from xstilts.errors import Problem, XstiltsError
 from xstilts.lineage import inputs
 from xstilts.plan import TRAINING_SPLITS
@@ -53,17 +54,17 @@ class Inventory:
             return identify(task, splits, languages, translation, self.sources, self.directory).fingerprint
         except XstiltsError as error:
             self._problems |= dict.fromkeys(map(_short, error.problems))
-            self._lacking[task.name] = None
+            if isinstance(task.data, HubData) and _lacks_files(task.data, splits, self.sources):
+                self._lacking[task.name] = None
             return ABSENT
 
     @property
     def problems(self) -> tuple[Problem, ...]:
         """Everything that cannot be had, and how a mirror is completed."""
-        lacking = [name for name in self._lacking if isinstance(load_task(name).data, HubData)]
-        if not lacking or not self.sources.mirror:
+        if not self._lacking:
             return tuple(self._problems)
-        command = f"python experiments/fetch.py --tasks {' '.join(lacking)} --out {self.sources.mirror}"
-        what = f"to complete the mirror, on a machine with network: {command}; without --data the hub itself is read"
+        command = f"python experiments/fetch.py --tasks {' '.join(self._lacking)} --out NEW_DIRECTORY"
+        what = f"on a machine with network, this makes a mirror that --data can name: {command}"
         return (*self._problems, Problem("--data", what))
 
     def raise_if_incomplete(self) -> None:
@@ -77,8 +78,21 @@ class Inventory:
 
 
 def _short(problem: Problem) -> Problem:
-    """A problem without a long list of what else is there: of many tasks, each would repeat it."""
-    return problem if len(problem.allowed) <= MOST_LISTED else replace(problem, allowed=())
+    """A problem without a long list of what else a mirror holds: of many tasks, each would repeat it."""
+    of_a_row = ": row " in problem.where
+    return problem if of_a_row or len(problem.allowed) <= MOST_LISTED else replace(problem, allowed=())
+
+
+def _lacks_files(data: HubData, splits: tuple[Split, ...], sources: Sources) -> bool:
+    """Whether files of some splits are not where the rows are read from, so that fetching them would help."""
+    parts = [part for part in data.parts if part.split in splits]
+    try:
+        found = repositories(sources, parts)
+        for part in parts:
+            found[part.repo, part.revision].data_files(part.config, part.hub_split)
+    except XstiltsError:
+        return True
+    return False
 
 
 def lacks_data(step: Step) -> bool:
@@ -98,8 +112,8 @@ def _task_data(step: Step) -> tuple[TaskData, ...]:
 
 def _origin(task: Task, splits: tuple[Split, ...], translation: str | None, sources: Sources) -> str:
     if isinstance(task.data, GeneratedData):
-        return "generated"
-    if isinstance(task.data, HubData):
+        found = "generated"
+    elif isinstance(task.data, HubData):
         repos = " ".join(unique(part.repo for part in task.data.parts if part.split in splits))
         found = f"{'mirror' if sources.mirror else 'hub'} {repos}"
     else:

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib.metadata
+import json
 from pathlib import Path
 from typing import Any
 
-from xstilts.baselines import baselines
+from xstilts import baselines as rules
 from xstilts.data import Sources, load_examples
+from xstilts.data.identity import identify
+from xstilts.data.translation import translatable
+from xstilts.files import write_json
 from xstilts.key import key
-from xstilts.plan import Cell, Plan
-from xstilts.spec import GeneratedData, Predict
-from xstilts.store import Store, write_json
+from xstilts.memo import recall, remember
+from xstilts.plan import SOURCE_LANGUAGE, Cell, Plan
+from xstilts.spec import GeneratedData, Predict, unique
+from xstilts.store import Store
+from xstilts.study import Study
 from xstilts.tasks import load_task
 
 SCHEMA = 1
@@ -33,12 +40,21 @@ def write_manifest(plan: Plan, store: Store, sources: Sources) -> Path:
         "backbone": {"name": backbone.name, "fingerprint": backbone.fingerprint, "layers": backbone.layers},
         "tasks": {name: _task(predict) for name, predict in predicts.items()},
         "cells": [_cell(cell) for cell in plan.cells],
+        "untranslated": _untranslated(study),
         "caveats": {name: load_task(name).caveat for name in study.tasks if load_task(name).caveat},
-        "baselines": {name: _baselines(predict, sources) for name, predict in predicts.items()},
+        "baselines": {name: _baselines(predict, store, sources) for name, predict in predicts.items()},
     }
     path = store.manifest(study.name, backbone.name)
     write_json(path, content)
     return path
+
+
+def _untranslated(study: Study) -> list[str]:
+    """Intermediate tasks that are trained as published although the study trains on translations."""
+    if study.intermediate_language == SOURCE_LANGUAGE:
+        return []
+    names = unique(task for name in study.intermediates for task in study.members(name))
+    return [name for name in names if not translatable(load_task(name))]
 
 
 def _task(predict: Predict) -> dict[str, Any]:
@@ -66,11 +82,24 @@ def _cell(cell: Cell) -> dict[str, Any]:
         "split": cell.predict.split,
         "predict": key(cell.predict),
         "train": None if cell.train is None else key(cell.train),
+        "preliminary_train": None if cell.preliminary_train is None else key(cell.preliminary_train),
         "intermediate_train": None if cell.intermediate_train is None else key(cell.intermediate_train),
     }
 
 
-def _baselines(predict: Predict, sources: Sources) -> dict[str, dict[str, float]]:
+def _baselines(predict: Predict, store: Store, sources: Sources) -> dict[str, dict[str, float]]:
+    """Scores of the baselines; remembered, because those of a large task take a minute."""
     task = load_task(predict.task.name)
-    train = load_examples(task, "train", task.languages("train"), sources) if task.languages("train") else ()
-    return baselines(task, train, load_examples(task, predict.split, predict.languages, sources))
+    if task.format in rules.WITHOUT:
+        return {}
+    cache = store.root / "cache"
+    trained = identify(task, ("train",), (), None, sources, cache).fingerprint if task.trained else ""
+    asked = json.dumps([task.name, task.version, predict.task.metric, trained, predict.task.fingerprint])
+    code = Path(rules.__file__).read_bytes()
+    path = cache / "baselines" / f"{hashlib.sha256(asked.encode() + code).hexdigest()}.json"
+    found: dict[str, dict[str, float]] | None = recall(path)
+    if found is None:
+        train = load_examples(task, "train", task.languages("train"), sources) if task.trained else ()
+        found = rules.baselines(task, train, load_examples(task, predict.split, predict.languages, sources))
+        remember(path, found)
+    return found

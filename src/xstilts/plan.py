@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from xstilts.config import Loaded, resolve_recipe
+from xstilts.data.translation import translatable
 from xstilts.errors import Problem, XstiltsError, fail
 from xstilts.key import key
 from xstilts.lineage import inputs, reads
@@ -53,6 +54,7 @@ class Cell:
     Attributes:
         intermediate: None for a system that starts cold.
         train: the training whose model was predicted with; None for the bare backbone.
+        preliminary_train: the training of the preliminary task, if the target has one.
         intermediate_train: the training of the intermediate task, if there is one.
     """
 
@@ -62,6 +64,7 @@ class Cell:
     seed: int
     predict: Predict
     train: Train | None
+    preliminary_train: Train | None
     intermediate_train: Train | None
 
 
@@ -133,8 +136,11 @@ def _check_sizes(loaded: Loaded, backbone: Backbone) -> None:
         for role, tasks in roles:
             lengths = [resolve_recipe(study, system, role, task).max_length for task in tasks]
             what = f"the backbone has positions for {backbone.positions} tokens"
-            where = f"{study.name}: recipe: max_length"
-            found |= {Problem(where, what, str(length)): None for length in lengths if length > backbone.positions}
+            found |= {
+                Problem(f"{study.name}: recipe of {task}: max_length", what, str(length)): None
+                for task, length in zip(tasks, lengths, strict=True)
+                if length > backbone.positions
+            }
     layer = study.retrieval_layer
     if layer is not None and not 0 <= layer <= backbone.layers:
         what = f"the backbone has layers 0 (embeddings) to {backbone.layers}"
@@ -172,14 +178,15 @@ class _Builder:
         source = None
         if intermediate is not None:
             source = self.train(system, "intermediate", intermediate, self._source_seed(seed), Cold())
-        train, start = source, _start(system, source)
-        before = self.loaded.study.preliminary.get(target)
-        if before is not None:
-            train = self.train(system, "target", before, seed, start)
-            start = Warm(train)
+        start, before = _start(system, source), None
+        if target in self.loaded.study.preliminary:
+            before = self.train(system, "target", self.loaded.study.preliminary[target], seed, start)
+            start = Warm(before)
+        train = before or source
         if load_task(target).trained:
             train = self.train(system, "target", target, seed, start)
-        return Cell(system.name, intermediate, target, seed, self.predict(system, target, train), train, source)
+        predict = self.predict(system, target, train)
+        return Cell(system.name, intermediate, target, seed, predict, train, before, source)
 
     def train(self, system: System, role: Role, name: str, seed: int, start: Start) -> Train:
         study = self.loaded.study
@@ -200,9 +207,9 @@ class _Builder:
         )
 
     def _training_data(self, role: Role, task: str) -> TaskData:
-        """The rows of a training; an intermediate task's may be the user's translation of them."""
+        """The rows of a training; an intermediate task's may be the user's translation, where its format has one."""
         language = self.loaded.study.intermediate_language
-        translated = role == "intermediate" and language != SOURCE_LANGUAGE and load_task(task).format != "mlm"
+        translated = role == "intermediate" and language != SOURCE_LANGUAGE and translatable(load_task(task))
         return self._data(task, TRAINING_SPLITS, (), language if translated else None)
 
     def predict(self, system: System, target: str, train: Train | None) -> Predict:

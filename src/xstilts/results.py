@@ -146,8 +146,8 @@ class _Reader:
         """Read the artefacts behind one cell."""
         if cell.predict not in self.stats:
             self.stats[cell.predict] = self._predictions(cell)
-        for key in (cell.train, cell.intermediate_train):
-            if key is not None and key not in self.trains and self.store.is_done(key):
+        for key, _, _ in self.manifest.trainings(cell):
+            if key not in self.trains and self.store.is_done(key):
                 directory = self.store.directory(key)
                 step_of(directory)  # refuses another training in its place
                 path = directory / "result.json"

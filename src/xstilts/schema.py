@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, NamedTuple, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -58,6 +58,7 @@ class CellRecord(Record):
 
     Attributes:
         train: the training that was predicted with; None for the bare backbone.
+        preliminary_train: the training of the preliminary task, if the target has one.
         intermediate_train: the training of the intermediate task, if there is one.
     """
 
@@ -68,13 +69,23 @@ class CellRecord(Record):
     split: Split
     predict: str
     train: str | None
+    preliminary_train: str | None = None
     intermediate_train: str | None
+
+
+class Training(NamedTuple):
+    """A training behind a cell: its key, what it is for, and what it trained."""
+
+    key: str
+    role: Literal["intermediate", "preliminary", "target"]
+    task: str
 
 
 class Manifest(Record):
     """The content of ``studies/<study>@<backbone>.json``.
 
     Attributes:
+        untranslated: intermediate tasks trained as published in a study that trains on translations.
         caveats: task of the study → what every reader of a score that it takes part in must know.
     """
 
@@ -87,6 +98,19 @@ class Manifest(Record):
     cells: tuple[CellRecord, ...]
     baselines: dict[str, dict[str, dict[str, float]]]
     caveats: dict[str, str] = Field(default_factory=dict)
+    untranslated: tuple[str, ...] = ()
+
+    def trainings(self, cell: CellRecord) -> tuple[Training, ...]:
+        """The trainings behind a cell, each once, in the order in which they ran."""
+        found: dict[str, Training] = {}
+        if cell.intermediate_train is not None:
+            found[cell.intermediate_train] = Training(cell.intermediate_train, "intermediate", str(cell.intermediate))
+        if cell.preliminary_train is not None:
+            before = self.study.preliminary[cell.target]
+            found.setdefault(cell.preliminary_train, Training(cell.preliminary_train, "preliminary", before))
+        if cell.train is not None:
+            found.setdefault(cell.train, Training(cell.train, "target", cell.target))
+        return tuple(found.values())
 
     def overlaps(self, intermediate: str | None, target: str) -> dict[str, str]:
         """Tasks trained before a target that share data with it → what they share."""

@@ -7,15 +7,16 @@ agree so far are *equal*, and of equal ones the first candidate wins. Where the 
 because more candidates than it holds are too close to the last place, that query is compared with all candidates in
 double precision. Both engines therefore give the same rows and scores, bit for bit.
 
-Vectors are an array, a memory map (single or half precision) or a sequence of rows; only blocks of them are copied.
+Vectors are an array, a memory map (single or half precision) or a file that is read in blocks; only blocks are copied.
 """
 
 from __future__ import annotations
 
 import importlib
 import importlib.util
-from collections.abc import Callable, Iterator, Sequence
-from typing import Any, NamedTuple, TypeAlias
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any, NamedTuple, Protocol, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,7 +24,7 @@ from numpy.typing import NDArray
 Floats: TypeAlias = NDArray[np.float32]
 Scores: TypeAlias = NDArray[np.float64]
 Rows: TypeAlias = NDArray[np.int64]
-Vectors: TypeAlias = NDArray[np.floating[Any]] | Sequence[NDArray[np.floating[Any]]]
+Block: TypeAlias = NDArray[np.floating[Any]]
 Engine: TypeAlias = Callable[[Floats, Floats, int], tuple[Floats, Rows]]
 
 NEIGHBOURS = 4  # of the margin criterion
@@ -32,7 +33,30 @@ CANDIDATE_BLOCK = 16384  # with the block of queries: 64 MiB of scores
 SPARE = 16  # places of the shortlist beyond those asked for
 DIGITS = 9  # of a cosine; scores that agree to so many decimals are equal
 TOLERANCE = 2e-5  # twice what the single-precision cosine of two vectors of 1,024 numbers may be off by
-WHOLE_BLOCK = 32  # queries compared with all candidates in double precision at a time
+WHOLE_QUERIES = 256  # compared with all candidates in double precision at a time
+WHOLE_CANDIDATES = 4096  # 32 MiB of vectors of 1,024 numbers
+
+
+class Vectors(Protocol):
+    """Rows of equal size, ``(rows, hidden)``, of which only blocks need be in memory; every array is one."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, rows: slice | Rows, /) -> Block: ...
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Subset:
+    """Some rows of other vectors, by number ``(rows,)``; they are taken when they are asked for."""
+
+    vectors: Vectors
+    numbers: Rows
+
+    def __len__(self) -> int:
+        return len(self.numbers)
+
+    def __getitem__(self, rows: slice | Rows, /) -> Block:
+        return self.vectors[self.numbers[rows]]
 
 
 class Found(NamedTuple):
@@ -85,8 +109,8 @@ def top_k(queries: Vectors, candidates: Vectors, k: int, engine: Engine | None =
         rows[part], exact[part] = _rescore(queries[part], candidates, listed[part], k)
     unsure = np.flatnonzero(scores[:, k - 1] - scores[:, -1] <= TOLERANCE)
     if listed.shape[1] < len(candidates):
-        for part in _blocks(len(unsure), WHOLE_BLOCK):
-            rows[unsure[part]], exact[unsure[part]] = _whole(_take(queries, unsure[part]), candidates, k)
+        for part in _blocks(len(unsure), WHOLE_QUERIES):
+            rows[unsure[part]], exact[unsure[part]] = _whole(queries[unsure[part]], candidates, k)
     return Found(rows, exact)
 
 
@@ -216,27 +240,45 @@ def _shortlist(queries: Vectors, candidates: Vectors, size: int, engine: Engine)
     return np.take_along_axis(rows, order, 1), np.take_along_axis(scores, order, 1)
 
 
-def _rescore(queries: Vectors, candidates: Vectors, listed: Rows, k: int) -> Found:
+def _rescore(queries: Block, candidates: Vectors, listed: Rows, k: int) -> Found:
     """The best ``k`` of a shortlist by exact scores."""
     exact = np.empty(listed.shape, np.float64)
     for query, rows, place in zip(queries, listed, exact, strict=True):
-        place[:] = _cosines(query, _take(candidates, rows))
+        place[:] = _cosines(query, candidates[rows])
     order = np.lexsort((listed, -exact), axis=1)[:, :k]
     return Found(np.take_along_axis(listed, order, 1), np.take_along_axis(exact, order, 1))
 
 
-def _whole(queries: Vectors, candidates: Vectors, k: int) -> Found:
+def _whole(queries: Block, candidates: Vectors, k: int) -> Found:
     """The best ``k`` of all candidates by exact scores."""
-    exact = np.empty((len(queries), len(candidates)), np.float64)
-    for block in _blocks(len(candidates), CANDIDATE_BLOCK):
-        those = np.asarray(candidates[block])
-        for query, place in zip(queries, exact, strict=True):
-            place[block] = _cosines(query, those)
-    order = np.argsort(-exact, axis=1, kind="stable")[:, :k]
-    return Found(order, np.take_along_axis(exact, order, 1))
+    rows = np.empty((len(queries), 0), np.int64)
+    scores = np.empty((len(queries), 0), np.float64)
+    for block in _blocks(len(candidates), WHOLE_CANDIDATES):
+        own = np.broadcast_to(np.arange(block.start, block.stop), (len(queries), block.stop - block.start))
+        both = np.concatenate([scores, _table(queries, candidates[block])], axis=1)
+        known = np.concatenate([rows, own], axis=1)
+        order = np.argsort(-both, axis=1, kind="stable")[:, :k]  # equals stay in the order of their rows
+        scores, rows = np.take_along_axis(both, order, 1), np.take_along_axis(known, order, 1)
+    return Found(rows, scores)
 
 
-def _cosines(query: NDArray[np.floating[Any]], candidates: NDArray[np.floating[Any]]) -> Scores:
+def _table(queries: Block, candidates: Block) -> Scores:
+    """``_cosines`` of every pair ``(queries, candidates)``, to the last bit, for the price of a matrix product.
+
+    A product sums in another order. Either way a cosine of ``n`` numbers, lengths included, is off by at most ``n``
+    times the precision; where that leaves a doubt to which side it is rounded, ``_cosines`` decides: of 1,024 numbers
+    about once in 1,000 pairs.
+    """
+    product = _double_unit(queries) @ _double_unit(candidates).T
+    off = 2 * (queries.shape[1] + 16) * float(np.finfo(np.float64).eps)
+    found: Scores = np.round(product - off, DIGITS)
+    doubt = found != np.round(product + off, DIGITS)
+    for row in np.flatnonzero(doubt.any(axis=1)):
+        found[row, doubt[row]] = _cosines(queries[row], candidates[doubt[row]])
+    return found + 0.0  # minus zero is zero
+
+
+def _cosines(query: Block, candidates: Block) -> Scores:
     """Cosines rounded to ``DIGITS``; each is summed on its own, so it does not depend on which others are asked for."""
     one, many = query.astype(np.float64), candidates.astype(np.float64)
     sizes = np.sqrt((one * one).sum()) * np.sqrt((many * many).sum(axis=1))
@@ -250,7 +292,7 @@ def _ratio(scores: Scores, sums: Scores) -> Scores:
     return ratio
 
 
-def _unit(vectors: Vectors) -> Floats:
+def _unit(vectors: Block) -> Floats:
     """Rows scaled to length 1, in single precision; a row of zeros stays one."""
     block = np.asarray(vectors, np.float32)
     sizes = np.sqrt(np.einsum("ij,ij->i", block, block))[:, None]
@@ -259,8 +301,12 @@ def _unit(vectors: Vectors) -> Floats:
     return unit
 
 
-def _take(vectors: Vectors, rows: Rows) -> NDArray[np.floating[Any]]:
-    return vectors[rows] if isinstance(vectors, np.ndarray) else np.stack([vectors[row] for row in rows])
+def _double_unit(vectors: Block) -> Scores:
+    """The same in double precision."""
+    block = vectors.astype(np.float64)
+    sizes = np.sqrt((block * block).sum(axis=1))[:, None]
+    unit: Scores = block / np.where(sizes > 0, sizes, 1)
+    return unit
 
 
 def _blocks(count: int, size: int) -> Iterator[slice]:

@@ -19,7 +19,7 @@ from xstilts.errors import Problem, XstiltsError, fail
 from xstilts.execute import Event, Machine
 from xstilts.inventory import Inventory, lacks_data, origin
 from xstilts.manifest import write_manifest
-from xstilts.plan import Plan, Precision, expand, label
+from xstilts.plan import Plan, expand, label
 from xstilts.spec import Backbone, Step, Train
 from xstilts.store import Store
 
@@ -66,7 +66,9 @@ def run_study(request: Request, studies: Path, adapter_configs: Path) -> int:
         loaded = replace(loaded, study=loaded.study.translated(request.lang))
     sources = Sources(request.data, request.files, frozenset(loaded.study.subsets))
     backbone, unreachable = _backbone(request.backbone or loaded.study.backbone, request.dry_run)
-    device, precision = _device(request.device)
+    from xstilts.engine.device import choose  # torch, which takes seconds to load
+
+    device, precision = choose(request.device)
     store = Store(request.store)
     cache = None if request.dry_run and not store.root.is_dir() else store.root / "cache"
     inventory = Inventory(sources, cache)
@@ -95,23 +97,6 @@ def run_study(request: Request, studies: Path, adapter_configs: Path) -> int:
 
 
 # -------------------------------------------------------------------------------------------------------- machine
-
-
-def _device(asked: str) -> tuple[str, Precision]:
-    """Resolve a device name and what ``precision = "auto"`` means there."""
-    import torch
-
-    kinds = ("auto", "cpu", "cuda", "cuda:N", "mps")
-    if asked.partition(":")[0] not in ("auto", "cpu", "cuda", "mps"):
-        raise fail("--device", "not a device that trains", asked, kinds)
-    name = asked
-    if asked == "auto":
-        name = "cuda" if torch.cuda.is_available() else "cpu"
-    try:
-        torch.empty(1, device=name)
-    except (RuntimeError, AssertionError) as error:
-        raise fail("--device", f"cannot be used here ({str(error).splitlines()[0]})", asked, kinds) from error
-    return name, "bf16" if name.startswith("cuda") and torch.cuda.is_bf16_supported() else "fp32"
 
 
 def _workers(device: str, backbone: Backbone) -> int:

@@ -135,6 +135,7 @@ class Part:
 
     Attributes:
         rows: number of rows of the hub's copy; None = not known, then only non-emptiness is checked.
+        columns: the columns ``read`` uses, where they are not those of ``HubData.columns``.
     """
 
     split: Split
@@ -144,6 +145,7 @@ class Part:
     hub_split: str
     revision: str
     rows: int | None = None
+    columns: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,7 +153,8 @@ class HubData:
     """Data that lies on the hub, or in a local mirror of it.
 
     Attributes:
-        columns: the columns ``read`` uses; their presence is checked before the first row is read.
+        columns: the columns ``read`` uses, unless the part names others; their presence is checked before the first
+            row is read.
         read: (row, part, row number) → the Examples of that row; an empty tuple is a declared drop.
     """
 

@@ -7,9 +7,7 @@ Locks are ``flock``: the kernel frees them when their process dies, however it d
 from __future__ import annotations
 
 import contextlib
-import errno
 import fcntl
-import hashlib
 import json
 import os
 import shutil
@@ -19,6 +17,7 @@ from pathlib import Path
 from typing import Literal
 
 from xstilts.errors import XstiltsError, fail
+from xstilts.files import flush, sha256, told, write_json
 
 State = Literal["done", "partial", "to do"]
 WEIGHTS = "encoder.safetensors"
@@ -133,7 +132,7 @@ class Store:
             sums = {path.name: sha256(path) for path in files}
             write_json(source / "files.json", sums)
             for path in files:
-                _flush(path)
+                flush(path)
             shutil.rmtree(source / SCRATCH, ignore_errors=True)
             if target.exists():  # trained again because its weights had been evicted
                 old = self.partial(f"{key}.old")
@@ -142,7 +141,7 @@ class Store:
                 shutil.rmtree(old)
             else:
                 source.rename(target)
-            _flush(target.parent)
+            flush(target.parent)
 
     def _sweep(self, old: Path) -> None:
         """Put back, or delete, what a process that was killed while publishing left aside."""
@@ -162,49 +161,6 @@ class Store:
             sums = json.loads((directory / "files.json").read_text())
             sums.pop(WEIGHTS, None)
             write_json(directory / "files.json", sums)
-
-
-# ---------------------------------------------------------------------------------------------------------- files
-
-
-def write_json(path: Path, value: object) -> None:
-    """Write JSON so that a reader sees the old file or the new one, never half of it."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    with told(path):
-        temporary.write_text(json.dumps(value, ensure_ascii=False, indent=1, sort_keys=True) + "\n", encoding="utf-8")
-        _flush(temporary)
-        temporary.replace(path)
-
-
-def sha256(path: Path) -> str:
-    """Hexadecimal sha256 of a file."""
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
-
-
-@contextlib.contextmanager
-def told(where: Path) -> Iterator[None]:
-    """Turn what the file system refuses into one clear error."""
-    try:
-        yield
-    except OSError as error:
-        raise disk_error(error, where) from error
-
-
-def disk_error(error: OSError, where: Path) -> XstiltsError:
-    """The error to raise when the file system refuses: what it refused, and where."""
-    place = str(error.filename or where)
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return fail(place, "the disk is full; finished steps are untouched: make room and run the same command again")
-    return fail(place, f"the file system refuses: {(error.strerror or str(error)).lower()}")
-
-
-def _flush(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def _damaged(directory: Path, what: str) -> XstiltsError:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any, Literal
 
 from pydantic import Field
 
+from xstilts.errors import fail
 from xstilts.spec import Mode, Pooling, Sampling, StartName, Value, unique
+
+LANGUAGE = r"^[a-z]{2,3}(_[A-Z][a-z]{3})?$"
 
 
 class System(Value):
@@ -68,7 +72,7 @@ class Study(Value):
         preliminary: target → task that every system trains right before it, the direct one too; a target without
             training rows is then predicted from that training. XTREME-R's protocol has two: Social IQa before COPA, and
             SQuAD before Tatoeba.
-        subsets: tasks whose data files are declared to hold only a part of the published rows.
+        subsets: tasks whose training and dev files are declared to hold only a part of the published rows.
         languages: of the predictions; empty = all that a target has.
         pooling: of retrieval; see ``spec.Predict``.
         source_seeds: ``paired`` = seed s builds on intermediates of seed s; ``fixed`` = all build on the first seed's.
@@ -81,7 +85,7 @@ class Study(Value):
     seeds: tuple[int, ...] = Field(min_length=1)
     source_seeds: Literal["paired", "fixed"] = "paired"
     intermediates: tuple[str, ...] = ()
-    intermediate_language: str = "en"
+    intermediate_language: str = Field(default="en", pattern=LANGUAGE)
     mixture: tuple[MixtureTable, ...] = ()
     targets: tuple[str, ...] = Field(min_length=1)
     preliminary: dict[str, str] = Field(default_factory=dict)
@@ -99,7 +103,13 @@ class Study(Value):
         return next((each.tasks for each in self.mixture if each.name == intermediate), (intermediate,))
 
     def translated(self, language: str) -> Study:
-        """The study with its intermediates trained on the user's translations, under a name of its own."""
+        """The study with its intermediates trained on the user's translations, under a name of its own.
+
+        Raises:
+            XstiltsError: not a code of a language.
+        """
+        if not re.fullmatch(LANGUAGE, language):
+            raise fail("--lang", "not an ISO 639 code in lower case, such as de or swh", language)
         if language == self.intermediate_language:
             return self
         return self.model_copy(update={"intermediate_language": language, "name": f"{self.name}_{language}"})

@@ -125,14 +125,15 @@ def against_hub(hub, tmp_path):
 
 @pytest.fixture
 def sib200(hub, tmp_path):
-    """Serves sib200's repository with one row in every split that the task reads, and one that it does not read."""
+    """Serves sib200's repository with every split that the task reads, whole, and one that it does not read."""
     declared = load_task("sib200").data.parts
     folder = tmp_path / "source"
-    splits = [(part.config, part.hub_split) for part in declared] + [("xxx_Latn", "test")]
-    for config, split in splits:
+    splits = {(part.config, part.hub_split): part.rows for part in declared} | {("xxx_Latn", "test"): 1}
+    for (config, split), rows in splits.items():
         (folder / config).mkdir(parents=True, exist_ok=True)
-        row = {"index_id": [7], "category": ["travel"], "text": [f"a {split} sentence in {config}"]}
-        pq.write_table(pa.table(row), folder / config / f"{split}-00000-of-00001.parquet")
+        texts = [f"a {split} sentence in {config}"] * rows
+        columns = {"index_id": list(range(rows)), "category": ["travel"] * rows, "text": texts}
+        pq.write_table(pa.table(columns), folder / config / f"{split}-00000-of-00001.parquet")
     lines = ["---", "license: cc-by-sa-4.0", "configs:"]
     for config in dict.fromkeys(config for config, _ in splits):
         lines += [f"- config_name: {config}", "  data_files:"]

@@ -57,6 +57,8 @@ DAMAGE = [
     ("span", {"gold": Answers(("",), (3,))}, "gold: an answer is empty"),
     ("span", {"fields": Passage("", CONTEXT)}, "question: is empty"),
     ("span", {"fields": Passage("Wo?", ""), "gold": Answers()}, "context: is empty"),
+    ("span", {"fields": Passage("Wo?", 17)}, "context: not a text; given '17'"),
+    ("span", {"fields": Passage(17, CONTEXT)}, "question: not a text; given '17'"),
     ("classification", {"gold": ["yes"]}, "gold: label outside the label space; given \"['yes']\""),
     ("classification", {"gold": 1.5}, "gold: label outside the label space; given '1.5'"),
     ("classification", {"fields": TextPair("a \ud83d b")}, "first: contains a lone surrogate, half of a character"),
@@ -176,8 +178,9 @@ def test_parallel_languages_have_the_same_items():
 
 
 def test_where_items_may_differ():
-    """In a declared subset, and in training rows; and a file that is damaged anyway is told as such alone."""
+    """In training rows; and a file that is damaged anyway is told as such alone."""
     different = {"en": "123", "de": "12"}
-    assert parallel_problems(different, subsets=frozenset({"p"})) == []
     assert parallel_problems(different, split="train") == []
+    told = parallel_problems(different, subsets=frozenset({"p"}))
+    assert told == [f"task p: de: lacks items of 'en', {ALTHOUGH}: 1 items; given '3'"]
     assert parallel_problems({"en": "123", "de": "11"}) == ["p/test/de: row 1: item_id: given twice; given '1'"]

@@ -1,5 +1,6 @@
 """Building a mirror from a hub: what is fetched, that it is checked, and that an interrupted run is completed."""
 
+import errno
 import hashlib
 import os
 import signal
@@ -11,10 +12,12 @@ from pathlib import Path
 
 import pytest
 
+from xstilts import hub as hub_module
 from xstilts.data import Sources, load_examples
 from xstilts.data.fetch import fetch_tasks
 from xstilts.data.layout import read_checksums
-from xstilts.errors import XstiltsError
+from xstilts.errors import XstiltsError, fail
+from xstilts.hub import Listing
 from xstilts.spec import UserData, UserPart
 from xstilts.tasks import load_task
 
@@ -58,11 +61,12 @@ def test_a_mirror_holds_what_the_task_reads_and_is_checked_when_it_is_read(hub, 
         content = (folder / name).read_bytes()
         assert content == sib200.files[name] and hashlib.sha256(content).hexdigest() == checksum
 
-    sources = Sources(tmp_path / "mirror", subsets=frozenset({"sib200"}))
+    sources = Sources(tmp_path / "mirror")
     assert load_examples(SIB, "test", ("sw",), sources)[0].fields.first == "a test sentence in swh_Latn"
 
     damaged = folder / "tur_Latn" / "test-00000-of-00001.parquet"
-    damaged.write_bytes(damaged.read_bytes().replace(b"sentence", b"sentense"))
+    content = damaged.read_bytes()
+    damaged.write_bytes(content[:100] + bytes([content[100] ^ 1]) + content[101:])
     with pytest.raises(XstiltsError, match=r"tur_Latn.*: the file is damaged or changed: its checksum is not the one"):
         load_examples(SIB, "test", ("sw", "tr"), sources)
 
@@ -70,7 +74,7 @@ def test_a_mirror_holds_what_the_task_reads_and_is_checked_when_it_is_read(hub, 
     code, shown, _ = fetch("--tasks", "sib200")
     assert code == 0 and shown.rstrip().endswith(f"{files} of {files} files are there")
     assert [Path(path).parent.name for path in downloaded(hub)] == ["tur_Latn"]
-    assert len(load_examples(SIB, "test", ("tr", "sw"), sources)) == 2
+    assert len(load_examples(SIB, "test", ("tr", "sw"), sources)) == 2 * 204
 
 
 def test_what_the_hub_lacks_is_told_and_the_rest_is_fetched(fetch, sib200, tmp_path):
@@ -152,6 +156,173 @@ def test_two_revisions_do_not_fit_into_one_mirror(tmp_path):
     other = replace(SIB, data=replace(SIB.data, parts=(replace(SIB.data.parts[0], revision="main"),)))
     (problem,) = fetch_tasks([SIB, other], tmp_path / "out", lambda line: None)
     assert "the tasks read different revisions of it" in str(problem) and not (tmp_path / "out").exists()
+
+
+# ------------------------------------------------------------------------------------------- mirrors that are not ours
+
+TOPICS = "org/topics"
+HEADER = "---\nconfigs:\n- config_name: {}\n  data_files:\n  - split: test\n    path: {}\n---\n"
+ON_HUB = {"README.md": HEADER.format("en", "en/x.tsv").encode(), "en/x.tsv": b"id\ttext\n1\ta\n", "fr/x.tsv": b"id\n"}
+
+
+@pytest.fixture
+def served(monkeypatch):
+    """The files of ``org/topics`` on a hub whose downloads always arrive; what is in it may be changed."""
+    files = dict(ON_HUB)
+
+    def listing(kind, repo, revision):
+        sums = {name: hashlib.sha256(content).hexdigest() for name, content in files.items()}
+        return Listing("c0ffee" * 6 + "abcd", sums)
+
+    def download(kind, repo, commit, name, folder):
+        path = folder / name
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(files[name])
+        except OSError as error:
+            raise fail(f"hub: {repo}", f"{name} cannot be downloaded: {error}") from error
+
+    monkeypatch.setattr(hub_module, "listing", listing)
+    monkeypatch.setattr(hub_module, "download", download)
+    return files
+
+
+@pytest.fixture
+def fetch_topics(topics, part, tmp_path, served):
+    """Fetches the English test set of ``org/topics`` into a mirror; gives what could not be had."""
+
+    def run(out=tmp_path / "mirror"):
+        return [str(problem) for problem in fetch_tasks([topics(part("en"))], out, lambda line: None)]
+
+    return run
+
+
+def write(folder, files):
+    for name, content in files.items():
+        path = folder / TOPICS / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+
+
+def content_of(folder):
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+OWN = {"README.md": HEADER.format("offline_split", "own/x.tsv").encode(), "own/x.tsv": b"id\n"}
+
+
+def sha256sum(files):
+    return "".join(f"{hashlib.sha256(content).hexdigest()}  {name}\n" for name, content in files.items()).encode()
+
+
+NOT_OURS = [
+    (OWN, (), "it holds README.md; it is not the hub's, was not fetched by this command, and would be replaced"),
+    (OWN, ("README.md",), "it holds README.md; the hub's copy has none, and this one would be taken for its header"),
+    (
+        {"README.md": OWN["README.md"], "SHA256SUMS": sha256sum(OWN)},
+        (),
+        "it holds SHA256SUMS; it was not written by this command, and would be replaced",
+    ),
+    ({"en/x.tsv": b"mine"}, (), "it holds en/x.tsv; it is not the hub's"),
+    ({"own/test.tsv": b"mine"}, (), "it holds own/test.tsv; the hub's header does not list it"),
+]
+
+
+@pytest.mark.parametrize(("own", "lacking", "message"), NOT_OURS)
+def test_a_mirror_that_was_made_otherwise_is_left_as_it_is(fetch_topics, served, tmp_path, own, lacking, message):
+    for name in lacking:
+        del served[name]
+    write(tmp_path / "mirror", own)
+    before = content_of(tmp_path / "mirror")
+    (told,) = fetch_topics()
+    assert told.startswith(f"{tmp_path / 'mirror' / TOPICS}: is not a mirror that can be completed: ")
+    assert message in told and told.endswith("nothing is changed; name an empty directory with --out")
+    assert content_of(tmp_path / "mirror") == before
+
+
+def test_a_mirror_of_ours_is_brought_to_another_commit(fetch_topics, served, tmp_path):
+    assert fetch_topics() == []
+    folder = tmp_path / "mirror" / TOPICS
+    assert content_of(folder).keys() == {"README.md", "en/x.tsv", "SHA256SUMS"}
+    served["README.md"] = HEADER.format("en", "en/y.tsv").encode()
+    served["en/y.tsv"] = b"id\ttext\n2\tb\n"
+    assert fetch_topics() == []
+    found = content_of(folder)
+    del found["SHA256SUMS"]
+    assert found == {name: served[name] for name in ("README.md", "en/x.tsv", "en/y.tsv")}
+    assert read_checksums(folder).keys() == found.keys()
+
+    (folder / "README.md").write_bytes(OWN["README.md"])
+    served["README.md"] += b"# more\n"
+    before = content_of(folder)
+    (told,) = fetch_topics()
+    assert "it holds README.md; it was edited since it was fetched, and would be replaced" in told
+    assert content_of(folder) == before
+
+
+def test_the_header_of_the_hub_alone_decides_what_is_fetched(fetch_topics, served, tmp_path):
+    """Without one the conventional names apply, in an empty directory too."""
+    del served["README.md"]
+    served["en/test.parquet"] = b"x"
+    assert fetch_topics() == []
+    assert content_of(tmp_path / "mirror" / TOPICS).keys() == {"en/test.parquet", "SHA256SUMS"}
+    served["README.md"] = b"---\nconfigs: 3\n---\n"
+    (told,) = fetch_topics(tmp_path / "other")
+    assert told.startswith("hub: org/topics at c0ffeec0ffee") and "README.md: the header cannot be read" in told
+    assert not (tmp_path / "other").exists()
+
+
+# ------------------------------------------------------------------------------------------------------ file systems
+
+
+def test_a_file_where_the_mirror_should_be(fetch_topics, tmp_path):
+    (tmp_path / "mirror").write_text("")
+    (told,) = fetch_topics()
+    assert told == f"--out: {tmp_path / 'mirror' / TOPICS}: cannot be read or written (Not a directory)"
+
+
+def test_a_directory_where_a_file_should_be(fetch_topics, tmp_path):
+    (tmp_path / "mirror" / TOPICS / "en" / "x.tsv").mkdir(parents=True)
+    (told,) = fetch_topics()
+    assert "it holds en/x.tsv; it is not the hub's" in told
+
+
+def test_a_file_where_a_directory_should_be(fetch_topics, tmp_path):
+    write(tmp_path / "mirror", {"README.md": ON_HUB["README.md"], "en": b""})
+    (told,) = fetch_topics()
+    assert told.startswith("--out: ") and told.endswith("en/x.tsv: cannot be read or written (Not a directory)")
+
+
+@pytest.mark.parametrize("refused", ["mkdir", "unlink", "replace", "write_bytes"])
+def test_a_disk_that_refuses_is_one_clear_error(fetch_topics, served, tmp_path, monkeypatch, refused):
+    """Also if it refuses every one of many files; what was there is completed by the next run."""
+    served["README.md"] = HEADER.format("en", "en/*.tsv").encode()
+    served |= {f"en/{number}.tsv": b"id\n" for number in range(9)}
+    if refused != "mkdir":
+        assert fetch_topics() == []
+        served |= {name: content + b"1\n" for name, content in served.items()}
+
+    def refuse(path, *_, **__):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+
+    original = getattr(Path, refused)
+    at = tmp_path / "mirror"
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, refused, lambda path, *a, **k: (refuse if at in path.parents else original)(path, *a, **k))
+        (told,) = fetch_topics()
+    assert "No space left on device" in told and str(at) in told
+    assert fetch_topics() == []
+    found = content_of(at / TOPICS)
+    assert all(found[name] == content for name, content in served.items() if name != "fr/x.tsv")
+    assert {name: hashlib.sha256(found[name]).hexdigest() for name in found if name != "SHA256SUMS"} == read_checksums(
+        at / TOPICS
+    )
+
+
+def test_the_command_says_so_with_its_exit_code(hub, fetch, sib200, tmp_path):
+    (tmp_path / "mirror").write_text("")
+    code, _, errors = fetch("--tasks", "sib200")
+    assert code == 2 and errors.count("\n") == 1 and errors.startswith("error: --out: ")
 
 
 def test_help_is_fast_and_never_imports_torch():

@@ -198,7 +198,6 @@ name = "one"
 title = "One"
 seeds = [1]
 targets = ["sib200"]
-subsets = ["sib200"]
 languages = ["sw", "tr"]
 recipe = { common = { epochs = 1, lr = 1e-3, max_length = 48, doc_stride = 8 } }
 system = [{ name = "direct", label = "direct", mode = "adapter", adapter = "lora_r8", start = "cold" }]

@@ -47,16 +47,23 @@ def test_config_named_no_is_not_false(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("names", "expected"),
+    ("config", "names", "expected"),
     [
-        (["en/test-00000-of-00001.parquet", "data/test-1.parquet"], "en/test-00000-of-00001.parquet"),
-        (["en/test.parquet"], "en/test.parquet"),
-        (["data/test-00000-of-00001.parquet"], "data/test-00000-of-00001.parquet"),
+        ("en", ["en/test-00000-of-00001.parquet", "data/test-1.parquet"], "en/test-00000-of-00001.parquet"),
+        ("en", ["en/test.parquet"], "en/test.parquet"),
+        ("default", ["data/test-00000-of-00001.parquet"], "data/test-00000-of-00001.parquet"),
+        ("default", ["default/test/0000.parquet", "data/test-1.parquet"], "default/test/0000.parquet"),
     ],
 )
 @pytest.mark.parametrize("readme", [None, "# no header\n", "---\nlicense: mit\n---\n", ""])
-def test_conventional_names_without_header(tmp_path, names, expected, readme):
-    assert files(make(tmp_path, *names, readme=readme), "en", "test") == [expected]
+def test_conventional_names_without_header(tmp_path, config, names, expected, readme):
+    assert files(make(tmp_path, *names, readme=readme), config, "test") == [expected]
+
+
+def test_files_whose_names_say_no_config_belong_to_none_but_the_default(tmp_path):
+    repository = make(tmp_path, "data/test-00000-of-00001.parquet")
+    with pytest.raises(XstiltsError, match=r"no file of config 'en', split 'test'"):
+        repository.data_files("en", "test")
 
 
 def test_other_configs_are_never_mixed_in(tmp_path):

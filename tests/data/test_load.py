@@ -9,8 +9,9 @@ import pytest
 from datasets import ClassLabel, Features, Sequence, Value
 
 from xstilts.data import Sources, load_examples
+from xstilts.data.load import Kept
 from xstilts.errors import XstiltsError
-from xstilts.spec import Example, TextPair, UserData, UserPart
+from xstilts.spec import Answers, Example, Passage, TextPair, UserData, UserPart
 
 TOPICS = Features({"id": Value("int64"), "text": Value("string"), "label": ClassLabel(names=["sport", "art"])})
 
@@ -53,6 +54,33 @@ def test_rows_are_read_once_per_task(topics, mirror):
     path.unlink()
     assert load(task, mirror) is first
     assert "no file of config 'en'" in str(error_of(topics(), mirror))
+
+
+def test_what_is_kept_is_bounded_by_the_number_of_examples():
+    """The newest stays however large it is; what was not asked for the longest goes first."""
+    kept, loads = Kept(5), []
+
+    def get(name, size):
+        def load():
+            loads.append(name)
+            return (Example(name, "en", "c", TextPair("x"), "sport"),) * size
+
+        assert len(kept.get(name, load)) == size
+
+    for name, size in (("a", 2), ("b", 2), ("a", 2), ("c", 1), ("empty", 0), ("empty", 0)):
+        get(name, size)
+    assert loads == ["a", "b", "c", "empty"]
+    get("d", 2)  # seven: b goes, which was asked for before a
+    get("a", 2)
+    assert loads == ["a", "b", "c", "empty", "d"]
+    get("b", 2)
+    assert loads[5:] == ["b"]
+    get("large", 9)
+    get("large", 9)
+    assert loads[6:] == ["large"]
+    get("a", 2)
+    get("large", 9)
+    assert loads[7:] == ["a", "large"]
 
 
 def test_undeclared_languages_are_all_named(topics, mirror):
@@ -111,6 +139,21 @@ def test_declared_row_count(topics, part, mirror):
     assert "config 'en', split 'test': 3 rows where 1,000 are declared" in told
 
 
+def test_a_declared_subset_is_no_test_set(topics, part, mirror):
+    mirror.write("en", split="train", rows=3)
+    mirror.write("en", split="dev", rows=3)
+    mirror.write("en", split="test", rows=3)
+    task = topics(*(part(rows=4, split=split) for split in ("train", "dev", "test")))
+    sources = replace(mirror.sources, subsets=frozenset({"topics"}))
+    for split in ("train", "dev"):
+        assert len(load_examples(task, split, ("en",), sources)) == 3
+        with pytest.raises(XstiltsError, match=r'3 rows where 4 are declared; .* subsets = \["topics"\]'):
+            load_examples(task, split, ("en",), mirror.sources)
+    for where in (sources, mirror.sources):
+        with pytest.raises(XstiltsError, match=r"3 rows where 4 are declared$"):
+            load_examples(task, "test", ("en",), where)
+
+
 def test_row_count_counts_drops(topics, part, mirror):
     rows = [{"id": 0, "text": "drop me", "label": 0}, {"id": 1, "text": "keep me", "label": 1}]
     mirror.write("en", rows=rows)
@@ -152,6 +195,20 @@ def test_problems_of_all_files_are_told_in_one_error(topics, part, mirror):
     ]
 
 
+def test_a_file_that_several_languages_share_is_told_of_once(topics, part, mirror):
+    mirror.write("all", rows=[{"id": 0, "text": None, "label": 0}, {"id": None, "text": "x", "label": 0}])
+    parts = [replace(part(each, rows=7), config="all") for each in ("en", "de", "fr")]
+    told = [str(problem) for problem in error_of(topics(*parts), mirror, "en", "de", "fr").problems]
+    file = f"{mirror.repo}/all/test-00000-of-00001.parquet"
+    where = f"{mirror.repo}: config 'all', split 'test'"
+    assert told == [
+        f"{where}: 2 rows where 7 are declared",
+        f"{where}: no examples",
+        f"{file}: row 0: text: no value",
+        f"{file}: row 1: id: no value",
+    ]
+
+
 def test_missing_values_are_named_by_column(topics, mirror):
     mirror.write("en", rows=[{"id": 0, "text": None, "label": 0}, {"id": 1, "text": "x", "label": 0}])
     assert "parquet: row 0: text: no value" in str(error_of(topics(), mirror))
@@ -167,7 +224,37 @@ def test_rows_of_another_shape(topics, mirror):
     mirror.write("en")
     told = str(error_of(task, mirror))
     assert "row 0: id, text, label: the row is not what the task expects (TypeError: string indices" in told
-    assert "(and in 2 more rows)" in told
+    assert "(and in 2 more rows); given 'id int, text str, label str'" in told
+
+
+def test_a_column_of_numbers_where_a_task_reads_text_is_named(topics, mirror):
+    def read(row, part, number):
+        return (Example(row["text"].lower(), "en", "c", TextPair(row["text"]), row["label"]),)
+
+    task = topics()
+    numbers = Features({**TOPICS, "text": Value("int64")})
+    mirror.write("en", rows=[{"id": 0, "text": 5, "label": 0}], features=numbers)
+    empty, problem = error_of(replace(task, data=replace(task.data, read=read)), mirror).problems
+    assert empty.what == "no examples"
+    assert "parquet: row 0: id, text, label: the row is not what the task expects (AttributeError: 'int'" in str(
+        problem
+    )
+    assert problem.given == "id int, text int, label str"
+
+
+@pytest.mark.parametrize("column", ["context", "question"])
+def test_a_passage_that_is_a_number(topics, mirror, column):
+    features = Features({name: Value("string") for name in ("id", "question", "context")} | {column: Value("int64")})
+    rows = [{"id": "1", "question": "x", "context": "x", column: 5}]
+    mirror.write("en", rows=rows, features=features)
+
+    def read(row, part, number):
+        return (Example(row["id"], "en", "c", Passage(row["question"], row["context"]), Answers(("x",), (0,))),)
+
+    data = replace(topics().data, columns=("id", "question", "context"), read=read)
+    task = replace(topics(), format="span", labels=(), data=data)
+    (problem,) = error_of(task, mirror).problems
+    assert f"parquet: row 0: {column}: not a text; given '5'" in str(problem)
 
 
 def test_tags_outside_the_label_space(tags, mirror):
@@ -256,7 +343,27 @@ def test_files_of_the_users_that_cannot_be_read(topics, tmp_path, error):
     with pytest.raises(XstiltsError) as caught:
         load_examples(task, "test", ("en",), Sources(files=tmp_path))
     told = [str(problem).removeprefix(str(tmp_path)) for problem in caught.value.problems]
-    assert told == ["/bad.txt: cannot be read (x)", "/a.txt: row 1: first: is empty", "/b.txt: row 1: first: is empty"]
+    assert told == [
+        "/bad.txt: cannot be read (x)",
+        "/a.txt: example 2: first: is empty",
+        "/b.txt: example 2: first: is empty",
+    ]
+
+
+def test_what_is_counted_in_files_of_the_users_are_examples(topics, tmp_path):
+    """One line may make several Examples, or none: the number of a row is not known to who counts them."""
+
+    def read(file, part):
+        for word in file.read_text().split():
+            yield Example(word, "en", "c", TextPair("x"), "sport" if word.isalpha() else "chess")
+
+    (tmp_path / "a.txt").write_text("# one comment\n\na b 3 c 5\n")
+    task = replace(topics(), data=UserData((UserPart("test", "en", "*.txt"),), "Buy it.", read))
+    with pytest.raises(XstiltsError) as caught:
+        load_examples(task, "test", ("en",), Sources(files=tmp_path))
+    told = [str(problem).removeprefix(str(tmp_path)) for problem in caught.value.problems]
+    assert len(told) == 1
+    assert told[0].startswith("/a.txt: example 1: gold: label outside the label space (and in 2 more examples)")
 
 
 def test_garbage_is_collected_again_after_loading(topics, mirror, monkeypatch):

@@ -45,6 +45,38 @@ def test_numbers_without_a_name_stay(tmp_path):
     assert list(read_rows(path, ("label",))) == [{"label": 7}]
 
 
+@pytest.mark.parametrize(
+    ("values", "kind"),
+    [
+        (pa.array([[[1]], [[0]]]), "list<item: list<item: int64>>"),
+        (pa.array([{"x": 1}]), "struct<x: int64>"),
+        (pa.array([[{"x": 1}]]), "list<item: struct<x: int64>>"),
+        (pa.array([True, False]), "bool"),
+        (pa.array([[True]]), "list<item: bool>"),
+        (pa.array([1.0, 0.0]), "double"),
+    ],
+)
+def test_classes_that_are_no_numbers(tmp_path, values, kind):
+    """A truth value or a float equals a number, and would be taken for its class."""
+    features = b'{"info": {"features": {"label": {"names": ["N", "V"], "_type": "ClassLabel"}}}}'
+    schema = pa.schema([("label", values.type), ("text", pa.string())], metadata={b"huggingface": features})
+    path = tmp_path / "x.parquet"
+    pq.write_table(pa.table({"label": values, "text": ["a"] * len(values)}, schema=schema), path)
+    with pytest.raises(XstiltsError, match=r"x\.parquet: label: the file calls this a column of classes") as caught:
+        list(read_rows(path, ("label", "text")))
+    assert [problem.given.replace("element", "item") for problem in caught.value.problems] == [kind]
+    assert len(list(read_rows(path, ("text",)))) == len(values)  # a column that nobody reads may hold anything
+
+
+@pytest.mark.parametrize("kind", [pa.int8(), pa.uint32(), pa.string(), pa.large_string()])
+def test_classes_of_any_integer_type_or_named(tmp_path, kind):
+    features = b'{"info": {"features": {"label": {"names": ["N", "V"], "_type": "ClassLabel"}}}}'
+    schema = pa.schema([("label", pa.large_list(kind))], metadata={b"huggingface": features})
+    given = ["V", None] if kind in (pa.string(), pa.large_string()) else [1, None]
+    pq.write_table(pa.table({"label": [given]}, schema=schema), tmp_path / "x.parquet")
+    assert list(read_rows(tmp_path / "x.parquet", ("label",))) == [{"label": ["V", None]}]
+
+
 def test_fields_of_a_struct(tmp_path):
     rows = {"answers": [{"text": ["x"], "answer_start": [1]}]}
     pq.write_table(pa.table(rows), tmp_path / "x.parquet")

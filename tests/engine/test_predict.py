@@ -1,3 +1,4 @@
+import contextlib
 import json
 from dataclasses import replace
 
@@ -7,8 +8,9 @@ import pytest
 import torch
 
 from xstilts.engine import compose, inference, predict
+from xstilts.engine.vectors import VectorFile
 from xstilts.errors import XstiltsError
-from xstilts.formats import encode
+from xstilts.formats import encode, load_format
 from xstilts.spec import Predict, TaskData, is_candidate
 
 
@@ -59,17 +61,68 @@ def test_examples_without_gold_are_predicted_but_not_scored(bench, toys):
 
 
 def test_predictions_do_not_depend_on_the_batch(bench, toys, text, monkeypatch):
-    step = bench.step("full")
-    bench.train(step)
-    model = compose.for_training(step, [toys.task("classification")], bench.runtime()).model
+    model = compose.for_training(bench.step("full"), [toys.task("classification")], bench.runtime()).model
     features = encode(toys.task("classification"), toys.examples("classification", 30), text()).features
-    whole = inference.score_features(model, features, "fp32")
-    monkeypatch.setattr(inference, "CPU_TOKENS", 1)
-    single = inference.score_features(model, features, "fp32")
-    assert np.allclose(whole, single, atol=1e-5)
+    form = replace(load_format("classification"), reduce=lambda feature, score: score)
+    with inference.reduced(model, form, features, "fp32") as whole:
+        monkeypatch.setattr(inference, "CPU_TOKENS", 1)
+        with inference.reduced(model, form, features, "fp32") as single:
+            assert np.allclose(whole, single, atol=1e-5)
+
+
+class Fixed(torch.nn.Module):
+    """Scores every batch with 1, or with another number in one place."""
+
+    def __init__(self, shape, place, number):
+        super().__init__()
+        self.one = torch.nn.Parameter(torch.ones(()), requires_grad=False)
+        self.shape, self.place, self.number = shape, place, number
+
+    def forward(self, batch):
+        scores = self.one.repeat(len(batch.ids), *self.shape(batch))
+        scores[self.place] = self.number
+        return scores
+
+
+LABELS, TOKENS = lambda batch: (1, 2), lambda batch: (2, batch.ids.shape[1])
+
+
+@pytest.mark.parametrize(
+    ("format_name", "shape", "place", "number", "refused"),
+    [
+        ("classification", LABELS, (-1, 0, 1), 2.0, False),
+        ("classification", LABELS, (-1, 0, 1), -torch.inf, True),
+        ("classification", LABELS, (-1, 0, 1), torch.nan, True),
+        ("retrieval", LABELS, (-1, 0, 1), -torch.inf, True),
+        ("span", TOKENS, (-1, slice(None), -1), -torch.inf, False),  # padding: the longest row comes first
+        ("span", TOKENS, (-1, slice(None), -1), torch.inf, True),
+        ("span", TOKENS, (0, slice(None), -1), -torch.inf, True),
+        ("span", TOKENS, (-1, 0, 0), -torch.inf, True),
+    ],
+)
+def test_only_padding_may_score_minus_infinity(toys, text, format_name, shape, place, number, refused):
+    features = encode(toys.task(format_name), toys.examples(format_name, 12), text()).features
+    assert len({feature.length for feature in features}) > 1
+    model = Fixed(shape, place, number)
+    expected = pytest.raises(inference.NotFiniteError) if refused else contextlib.nullcontext()
+    with expected, inference.reduced(model, load_format(format_name), features, "fp32") as kept:
+        assert len(kept) == len(features)
 
 
 # -------------------------------------------------------------------------------------------------------- retrieval
+
+
+def test_vectors_lie_beside_the_predictions_while_they_are_needed(bench, toys, monkeypatch):
+    places = []
+
+    def watched(rows, directory):
+        places.append((rows, directory))
+        return VectorFile(rows, directory)
+
+    monkeypatch.setattr(inference, "VectorFile", watched)
+    directory = bench.predict(bench.backbone, toys.examples("retrieval", 24), "retrieval", 1)
+    assert places == [(24, directory)]
+    assert sorted(path.name for path in directory.iterdir()) == ["predictions.parquet", "result.json"]
 
 
 @pytest.mark.parametrize("layer", [0, 1, 2])
@@ -134,31 +187,26 @@ def test_the_declared_pooling_is_used(bench, toys, text, pooling):
     model = compose.for_prediction(
         replace(prediction_of(bench, bench.backbone), pooling=pooling), task, bench.runtime()
     )
-    found = inference.score_features(model, encode(task, examples, text()).features, "fp32")
+    with inference.reduced(model, load_format("retrieval"), encode(task, examples, text()).features, "fp32") as vectors:
+        found = vectors[:]
     encoder = compose.load_encoder(bench.backbone).eval()
     for example, vector in zip(examples, found, strict=True):
         ids = [0, *text().tokenizer.encode(example.fields.text, add_special_tokens=False).ids, 2]
         with torch.inference_mode():
             states = encoder(torch.tensor([ids]), output_hidden_states=True).hidden_states[1][0]
         expected = {"mean": states.mean(0), "cls": states[0]}.get(pooling, states[1:-1].mean(0))
-        assert np.allclose(vector[0], expected, atol=1e-5)
+        assert np.allclose(vector, expected, atol=1e-5)
 
 
-def test_scores_are_reduced_batch_by_batch(bench, toys, text, monkeypatch):
+def test_scores_are_reduced_batch_by_batch(bench, toys, text):
     """What is kept of a tagged or a long text does not grow with the number of classes, or with its square."""
-    kept = []
-    real = inference._each
-
-    def watched(*arguments):
-        kept.extend(real(*arguments))
-        return kept
-
-    monkeypatch.setattr(inference, "_each", watched)
     for format_name, kind in (("tagging", np.ndarray), ("span", tuple), ("choice", int), ("classification", int)):
-        kept.clear()
         task, examples = toys.task(format_name), toys.examples(format_name, 8)
         model = compose.for_training(bench.step("head", format_name=format_name), [task], bench.runtime()).model
-        inference.predict(model, task, examples, encode(task, examples, text()), "fp32")
+        with inference.reduced(
+            model, load_format(format_name), encode(task, examples, text()).features, "fp32"
+        ) as kept:
+            pass
         assert len(kept) >= 8 and all(isinstance(each, kind) for each in kept)
         assert all(each.ndim == 1 for each in kept if isinstance(each, np.ndarray))
 

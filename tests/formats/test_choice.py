@@ -37,10 +37,10 @@ def test_options_of_a_batch_compete_within_their_question(encoder_config, toys, 
     assert torch.allclose(scores.flatten(), alone.flatten(), atol=1e-6)
 
 
-def test_decode_takes_the_best_option(toys, text):
+def test_decode_takes_the_best_option(toys, text, decode):
     encoded = encode(toys.task("choice"), [example("dog", "red", "cat", gold=None)], text())
     assert encoded.features[0].targets.tolist() == [IGNORED]
-    assert load_format("choice").decode(toys.task("choice"), [], encoded.features, [np.array([[1, 2]], "f")]) == {0: 1}
+    assert decode(toys.task("choice"), [], encoded.features, [np.array([[1, 2]], "f")]) == {0: 1}
 
 
 def test_truncation_is_counted_per_question(toys, text):

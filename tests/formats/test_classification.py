@@ -75,7 +75,6 @@ def test_loss_is_the_sum_of_cross_entropies(toys):
     assert torch.allclose(loss(scores, targets), expected)
 
 
-def test_decode_takes_the_best_label(toys):
-    decode = load_format("classification").decode
+def test_decode_takes_the_best_label(toys, decode):
     found = decode(toys.task("classification"), [], features()[:1], [np.array([[0.1, 0.3]], "f")])
     assert found == {0: "yes"}

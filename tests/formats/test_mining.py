@@ -38,17 +38,17 @@ def run(toys, text, dev, test):
     parts = []
     for examples, scores in (dev, test):
         features = features_of(toys, text, examples)
-        values = [form.reduce(feature, score) for feature, score in zip(features, scores, strict=True)]
-        parts.append((task, examples, features, values))
+        vectors = np.stack([form.reduce(feature, score) for feature, score in zip(features, scores, strict=True)])
+        parts.append((task, examples, features, vectors))
     return form.calibrate(*parts[0])(*parts[1])
 
 
-def test_pairs_above_the_threshold_of_dev_are_predicted(toys, text):
+def test_pairs_above_the_threshold_of_dev_are_predicted(toys, text, decode):
     dev, test = corpus(1, pairs=30, alone=30), corpus(2, pairs=30, alone=30)
     found = run(toys, text, dev, test)
     assert sorted(found) == [index for index, example in enumerate(test[0]) if example.fields.role == "query"]
     assert f1(test[0], found) > 90 and "" in found.values()
-    uncalibrated = load_format("mining").decode(toys.task("mining"), test[0], features_of(toys, text, test[0]), test[1])
+    uncalibrated = decode(toys.task("mining"), test[0], features_of(toys, text, test[0]), test[1])
     assert f1(test[0], uncalibrated) < f1(test[0], found)
 
 
@@ -58,7 +58,7 @@ def test_no_threshold_would_have_been_better_on_dev(toys, text):
 
     dev = corpus(3, noise=1.0)
     best = f1(dev[0], run(toys, text, dev, dev))
-    sides = [[vector[0] for vector in part] for part in (dev[1][:14], dev[1][14:])]
+    sides = [np.concatenate(part) for part in (dev[1][:14], dev[1][14:])]
     pairs = mine(*sides)
     tried = []
     for threshold in [*pairs.scores, np.inf]:

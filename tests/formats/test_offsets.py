@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from xstilts.backbone import load_tokenizer, resolve
 from xstilts.data import Sources, load_examples
-from xstilts.formats import Text, encode, load_format
+from xstilts.formats import Text, encode
 from xstilts.formats.span import MAX_ANSWER
 from xstilts.spec import Answers, Example, Passage
 from xstilts.tasks import load_task
@@ -47,7 +47,7 @@ def tokenizer_of(backbone):
 
 
 @pytest.fixture(scope="session")
-def recover(toys, tokenizer_of):
+def recover(toys, tokenizer_of, decode):
     """(tokenizer, context, start, end) → the text found for that answer by a model that is right; None if cut off."""
 
     def find(name, context, start, end, max_length=192):
@@ -57,7 +57,7 @@ def recover(toys, tokenizer_of):
         encoded = encode(toys.task("span"), examples, text)
         if encoded.truncated:
             return None
-        found = load_format("span").decode(toys.task("span"), examples, encoded.features, perfect(encoded.features))
+        found = decode(toys.task("span"), examples, encoded.features, perfect(encoded.features))
         return found[0]
 
     return find
@@ -169,13 +169,13 @@ EXACT = {"mini": (0.985, 0.95), "shared": (0.98, 0.92)}
 
 @pytest.mark.skipif(not (SHARED / "hub").is_dir(), reason="needs the optional data")
 @pytest.mark.parametrize("name", EXACT)
-def test_answers_of_xquad(tokenizer_of, name):
+def test_answers_of_xquad(tokenizer_of, decode, name):
     task, text = load_task("xquad"), Text(tokenizer_of(name), 384, 128)
     shares = {}
     for language in task.languages("test"):
         examples = load_examples(task, "test", (language,), Sources(SHARED / "hub"))
         encoded = encode(task, examples, text)
-        found = load_format("span").decode(task, examples, encoded.features, perfect(encoded.features))
+        found = decode(task, examples, encoded.features, perfect(encoded.features))
         longest = {feature.example: np.ptp(feature.targets) for feature in encoded.features if feature.targets.any()}
         answers = {index: example.gold.texts[0] for index, example in enumerate(examples)}
         shares[language] = sum(found[index] == answers[index] for index in answers) / len(answers)

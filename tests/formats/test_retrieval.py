@@ -5,7 +5,7 @@ from torch.nn.functional import cosine_similarity, cross_entropy
 
 from xstilts.batches import collate
 from xstilts.errors import XstiltsError
-from xstilts.formats import Pool, encode, load_format, loss
+from xstilts.formats import Pool, encode, loss
 from xstilts.formats._pool import POOLINGS, pool
 from xstilts.spec import Example, Sentence, TextPair
 
@@ -36,7 +36,7 @@ def test_the_default_leaves_special_tokens_out():
     assert Pool().how == "mean_no_special" and len(POOLINGS) == 3
 
 
-def test_queries_find_the_nearest_candidate_of_their_language(toys, text):
+def test_queries_find_the_nearest_candidate_of_their_language(toys, text, decode):
     examples = [
         sentence("a", "query", "de", "1"),
         sentence("b", "candidate", "de", "2"),
@@ -46,16 +46,16 @@ def test_queries_find_the_nearest_candidate_of_their_language(toys, text):
     ]
     features = encode(toys.task("retrieval"), examples, text()).features
     vectors = [np.array([vector], "f") for vector in ([1, 0], [0, 5], [2, 1], [0, 1], [9, 0])]
-    found = load_format("retrieval").decode(toys.task("retrieval"), examples, features, vectors)
+    found = decode(toys.task("retrieval"), examples, features, vectors)
     assert found == {0: "3", 3: "9"}
 
 
 @pytest.mark.parametrize("role", ["query", "candidate"])
-def test_a_language_with_one_side_only_is_refused(toys, text, role):
+def test_a_language_with_one_side_only_is_refused(toys, text, decode, role):
     examples = [sentence("a", role)]
     features = encode(toys.task("retrieval"), examples, text()).features
     with pytest.raises(XstiltsError, match="language de: needs queries and candidates"):
-        load_format("retrieval").decode(toys.task("retrieval"), examples, features, [np.ones((1, 2), "f")])
+        decode(toys.task("retrieval"), examples, features, [np.ones((1, 2), "f")])
 
 
 def test_an_empty_sentence_is_refused(toys, text):
@@ -106,6 +106,23 @@ def test_a_batch_of_pairs_is_scored_against_its_own_positives(toys, text):
             table[query, positive] = cosine_similarity(vectors[2 * query], vectors[2 * positive + 1], dim=0) / 0.01
             assert torch.isclose(scores[query, 0, place], table[query, positive], atol=1e-3)
     assert torch.isclose(loss(scores, batch.targets), cross_entropy(table, torch.arange(3), reduction="sum"), rtol=1e-4)
+
+
+def test_similarities_are_not_rounded_by_mixed_precision(toys, text):
+    """The best ones lie near 100, where neighbouring numbers of bf16 are 0.5 apart."""
+    words = ("dog", "cat", "river", "house", "old", "red", "blue", "green")
+    batch = collate(encode(toys.task("ranking"), [pair(word, f"the {word}") for word in words], text()).features)
+    common = torch.randn(256, generator=torch.Generator().manual_seed(0))
+    own = torch.randn(*batch.ids.shape, 256, generator=torch.Generator().manual_seed(1))
+    hidden = (common + 0.3 * own).requires_grad_()  # cosines of 0.9 and more
+    expected = Pool()(hidden.detach(), batch)
+    with torch.autocast("cpu", torch.bfloat16):
+        scores = Pool()(hidden, batch)
+        summed = loss(scores, batch.targets)
+    assert expected.min() > 85 and scores.dtype == torch.float32
+    assert torch.equal(scores, expected)
+    summed.backward()
+    assert hidden.grad.isfinite().all() and hidden.grad.abs().sum() > 0
 
 
 def test_the_same_positive_of_another_pair_is_no_negative(toys, text):

@@ -16,6 +16,12 @@ from xstilts.spec import Answers, Example, Passage
 LONG = "the red dog runs to the blue house and " * 6 + "Mary went home"
 
 
+def decode(task, examples, features, scores):
+    form = load_format("span")
+    best = [form.reduce(feature, score) for feature, score in zip(features, scores, strict=True)]
+    return form.join(task, examples, features, best)
+
+
 def example(context, answer=None, question="which ?", start=None):
     gold = Answers()
     if answer is not None:
@@ -31,10 +37,6 @@ def perfect(features):
         score[[0, 1], feature.targets] = 10.0
         scores.append(score)
     return scores
-
-
-def decode(task, examples, features, scores):
-    return load_format("span").decode(task, examples, features, scores)
 
 
 ANSWERS = [

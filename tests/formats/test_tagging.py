@@ -5,7 +5,7 @@ import pytest
 
 from xstilts.batches import IGNORED, UNK
 from xstilts.errors import XstiltsError
-from xstilts.formats import encode, load_format
+from xstilts.formats import encode
 from xstilts.spec import Example, Words
 
 
@@ -41,7 +41,7 @@ def test_a_word_that_the_tokenizer_deletes_is_unknown_but_has_a_tag(toys, text):
 
 
 @pytest.mark.parametrize("max_length", [8, 9, 12, 20, 60])
-def test_no_word_is_lost_whatever_the_length(toys, text, max_length):
+def test_no_word_is_lost_whatever_the_length(toys, text, decode, max_length):
     """Long sentences become several rows, joined again; a word longer than a row keeps its first pieces."""
     task = toys.task("tagging")
     words = ["red", "dog", "สวัสดีครับประเทศไทยภาษาไทย", "old", "12", "北京大学海淀区", *["near", "house"] * 5]
@@ -53,7 +53,7 @@ def test_no_word_is_lost_whatever_the_length(toys, text, max_length):
     anchored = [number for f in encoded.features if f.example == 0 for number in f.anchors[:, 1].tolist()]
     assert anchored == list(range(len(words)))
     assert encoded.truncated == (max_length < 60)
-    found = load_format("tagging").decode(task, examples, encoded.features, perfect(encoded.features, 3))
+    found = decode(task, examples, encoded.features, perfect(encoded.features, 3))
     assert found == {0: gold, 1: ("NOUN",)}
 
 

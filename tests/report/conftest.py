@@ -13,10 +13,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from xstilts.files import write_json
 from xstilts.metrics import load_metric
 from xstilts.results import SCHEMA
 from xstilts.spec import Answers
-from xstilts.store import Store, write_json
+from xstilts.store import Store
 
 LANGUAGES = ("en", "de", "zh", "sw")
 TARGETS = {  # name → (format, metric, languages, examples per language, examples per cluster, base rate)

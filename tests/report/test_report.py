@@ -12,6 +12,7 @@ from xstilts import report
 from xstilts.compare import compare
 from xstilts.errors import XstiltsError
 from xstilts.report.answer import answer
+from xstilts.report.card import card
 from xstilts.report.scores import board, scores
 from xstilts.report.tables import effect_matrix, overview
 from xstilts.report.view import View
@@ -339,3 +340,12 @@ def test_suite_scores_are_means_over_targets_of_means_over_all_languages(planted
     (row,) = (row for row in table.rows if row.label == "full fine-tuning")
     expected = by_hand(("nli", "pos", "qa")), by_hand(("nli", "pos", "qa", "pairs"))
     assert tuple(cell.text for cell in row.cells[-2:]) == expected
+
+
+def test_the_answer_says_what_was_translated(store_maker, tmp_path):
+    manifest = load_results(store_maker(tmp_path, intermediate_language="de"), "planted").manifest
+    compared = answer(manifest, ()).compared
+    assert "Each learns target tasks from English labels only" in compared
+    assert "2 intermediate tasks can be trained before the target, in translations into de." in compared
+    facts = dict(card(load_results(tmp_path, "planted")).facts)
+    assert facts["intermediate data"] == "the user's translations into de"

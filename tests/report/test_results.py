@@ -10,9 +10,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from xstilts.errors import XstiltsError
+from xstilts.files import sha256, write_json
 from xstilts.metrics import load_metric
 from xstilts.results import SCHEMA, Entry, find_manifest, load_results
-from xstilts.store import sha256, write_json
 
 
 @pytest.fixture

@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 
 from xstilts.data import load_examples
+from xstilts.errors import XstiltsError
 from xstilts.formats import load_format
 from xstilts.metrics import load_metric
-from xstilts.spec import GeneratedData, HubData, UserData
+from xstilts.spec import GeneratedData, HubData, UserData, is_candidate
 from xstilts.tasks import load_task, task_names
 
 ROOT = Path(__file__).parents[2]
@@ -51,7 +52,30 @@ def test_loads_from_its_fixture(name, from_fixture):
         assert bool(task.languages(split)) == bool(whole.languages(split)), f"the fixture has no {split}"
         if task.languages(split):
             examples = load_examples(task, split, task.languages(split), sources)
-            assert {example.language for example in examples} >= set(task.languages(split)[:1])
+            asked = {example.language for example in examples if not is_candidate(example)}
+            assert asked == set(task.languages(split))
+
+
+@pytest.mark.parametrize(
+    ("name", "split", "path"),
+    [
+        ("bucc_mining", "test", "bucc2018/de-en/de-en.training.gold"),
+        ("ccg", "train", "ccg/AUTO/02/wsj_0200.auto"),
+        ("ccg_pmb", "train", "ccg_pmb/train.conll"),
+        ("mewsli_x", "test", "mewsli_x/wikinews_mentions-test.jsonl"),
+        ("mlm", "train", "mlm/de.txt"),
+        ("udpos", "train", "ud-treebanks-v2.5/UD_English-EWT/en_ewt-ud-train.conllu"),
+    ],
+)
+def test_a_line_of_a_users_file_that_is_not_utf8_is_named(name, split, path, from_fixture):
+    task, sources = from_fixture(name)
+    file = sources.files / path
+    content = file.read_bytes()
+    file.write_bytes(content + b"caf\xe9\n")
+    with pytest.raises(XstiltsError) as caught:
+        load_examples(task, split, task.languages(split)[:1], sources)
+    expected = f"{file.name}, line {len(content.splitlines()) + 1}: is not UTF-8 text"
+    assert any(expected in str(problem) for problem in caught.value.problems)
 
 
 def test_the_page_of_the_catalogue_is_current():
@@ -59,3 +83,7 @@ def test_the_page_of_the_catalogue_is_current():
         [sys.executable, "experiments/list_tasks.py"], capture_output=True, text=True, check=True, cwd=ROOT
     )
     assert (ROOT / "docs" / "tasks.md").read_text(encoding="utf-8") == shown.stdout
+    (tydiqa,) = [line for line in shown.stdout.splitlines() if line.startswith("| `tydiqa`")]
+    assert "| 49,881 | 49,881 | 5,077 | 9 |" in tydiqa, "one test file of nine languages, counted once"
+    (mewsli_x,) = [line for line in shown.stdout.splitlines() if line.startswith("| `mewsli_x`")]
+    assert "| 1,018,517 | 11 |" in mewsli_x, "examples, which the languages of one file do not share"

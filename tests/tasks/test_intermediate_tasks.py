@@ -252,6 +252,26 @@ def test_csqa_looks_the_answer_up_among_the_letters(from_fixture):
     assert example.fields.options[example.gold] == "d"
 
 
+@pytest.mark.parametrize(
+    ("letters", "texts"),
+    [("ABCDE", "a"), ("AB", "a"), ("ABCD", "abcd"), ("AACDE", "abcde"), ("ABCDEF", "abcdef")],
+)
+def test_csqa_refuses_letters_that_are_not_those_of_its_five_options(letters, texts):
+    task = load_task("csqa")
+    choices = {"label": list(letters), "text": list(texts)}
+    row = {"id": "q", "question": "?", "question_concept": "c", "choices": choices, "answerKey": "A"}
+    with pytest.raises(ValueError, match="where CommonsenseQA has 5"):
+        task.data.read(row, task.data.parts[0], 0)
+
+
+@pytest.mark.parametrize("endings", [3, 5])
+def test_hellaswag_refuses_another_number_of_endings(endings):
+    task = load_task("hellaswag")
+    row = {"source_id": "s", "ctx": "c", "ctx_a": "c", "ctx_b": "", "endings": ["e"] * endings, "label": "0"}
+    with pytest.raises(ValueError, match=f"{endings} endings where HellaSwag has 4"):
+        task.data.read(row, task.data.parts[0], 0)
+
+
 def test_siqa_counts_from_one(load):
     train = load("siqa", "train")
     assert train["0"].fields == Choices(

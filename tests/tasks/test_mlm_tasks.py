@@ -47,8 +47,8 @@ def test_no_files_and_no_utf8_are_told(tmp_path):
     with pytest.raises(XstiltsError, match="one sentence or paragraph per line"):
         load_examples(task, "train", ("mul",), Sources(None, None))
     (tmp_path / "mlm").mkdir()
-    (tmp_path / "mlm" / "latin.txt").write_bytes("caf\u00e9\n".encode("latin-1"))
-    with pytest.raises(XstiltsError, match="cannot be read"):
+    (tmp_path / "mlm" / "latin.txt").write_bytes("a\n\nb\ncaf\u00e9\n".encode("latin-1"))
+    with pytest.raises(XstiltsError, match=r"latin\.txt, line 4: is not UTF-8 text"):
         load_examples(task, "train", ("mul",), Sources(None, tmp_path))
 
 

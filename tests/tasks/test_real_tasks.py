@@ -4,13 +4,14 @@ from dataclasses import replace
 from pathlib import Path
 
 import datasets
+import pyarrow.parquet as pq
 import pytest
 from datasets import Features, Sequence, Value
 
 from xstilts.data import Sources, load_examples
 from xstilts.errors import XstiltsError
 from xstilts.spec import Answers, HubData, Passage, Sentence, TextPair
-from xstilts.tasks import load_task
+from xstilts.tasks import load_task, tatoeba, tatoeba_r
 from xstilts.tasks._xquad_items import PARAGRAPH
 
 HUB = Path(__file__).parents[3] / "shared" / "data" / "hub"
@@ -23,7 +24,6 @@ FULL = {
     ("squad1", "train"): (1, 3_545, 800),
     ("squad1", "dev"): (1, 883 - 97, 179),
     ("tatoeba", "test"): (36, 2 * (28 * 1000 + 205 + 746 + 575 + 687 + 390 + 307 + 234 + 548), 28_234),
-    ("tatoeba_r", "test"): (41, 2 * (33 * 1000 + 205 + 746 + 575 + 687 + 390 + 307 + 234 + 548), 32_558),
 }
 TASKS = sorted({name for name, _ in FULL})
 SUBSETS = frozenset({"squad1"})  # the mirror holds a part of their rows
@@ -153,6 +153,25 @@ if HUB.is_dir():
         languages = list(dict.fromkeys(each.language for each in examples))
         assert tuple(languages) == task.languages(split)
         assert (len(languages), len(examples), len({each.cluster for each in examples})) == FULL[name, split]
+
+    def test_tatoeba_r_in_full(tmp_path):
+        """The mirror holds the five additions in the form of the other 36; here they are given that of their source."""
+        (tmp_path / "google").mkdir()
+        (tmp_path / "google" / "xtreme").symlink_to(HUB / "google" / "xtreme")
+        for iso3 in tatoeba_r.ADDED.values():
+            table = pq.read_table(HUB / "google" / "xtreme" / f"tatoeba.{iso3}")
+            folder = tmp_path / tatoeba_r.REPO / f"{iso3}-eng" / "test"
+            folder.mkdir(parents=True)
+            pq.write_table(table.select(tatoeba.COLUMNS).rename_columns(tatoeba_r.COLUMNS), folder / "0000.parquet")
+        task = load_task("tatoeba_r")
+        examples = load(task, "test", Sources(tmp_path))
+        assert tuple(dict.fromkeys(each.language for each in examples)) == task.languages("test")
+        assert len(examples) == 2 * (33 * 1000 + 205 + 746 + 575 + 687 + 390 + 307 + 234 + 548)
+        assert len({each.cluster for each in examples}) == 32_558
+        of_mirror = load_examples(task, "test", load_task("tatoeba").languages("test"), Sources(HUB))
+        assert of_mirror == load(load_task("tatoeba"), "test", Sources(HUB))
+        with pytest.raises(XstiltsError, match="mteb/tatoeba-bitext-mining"):
+            load_examples(task, "test", ("uk",), Sources(HUB))
 
     @pytest.mark.parametrize("name", PARALLEL)
     def test_translations_share_their_ids(name):

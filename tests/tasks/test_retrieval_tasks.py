@@ -64,6 +64,18 @@ def test_tatoeba_asks_in_english_for_the_foreign_sentence(examples_of, name):
     assert len({(example.item_id, example.cluster) for example in rain}) == 1
 
 
+def test_the_languages_that_xtreme_r_adds_come_from_a_repository_of_the_hub_that_has_them():
+    added = {part.language: part for part in load_task("tatoeba_r").data.parts if part.repo == tatoeba_r.REPO}
+    assert {code: (part.config, part.hub_split, part.rows) for code, part in added.items()} == {
+        code: (f"{iso3}-eng", "test", 1_000) for code, iso3 in tatoeba_r.ADDED.items()
+    }
+    assert all(part.columns == tatoeba_r.COLUMNS for part in added.values())
+    rows = ({"sentence1": "Lyja.\n", "sentence2": "It rains."}, {"source_sentence": "Es", "target_sentence": "It"})
+    for row, part in zip(rows, (added["lt"], tatoeba.PARTS[0]), strict=True):
+        query, candidate = tatoeba_r.read(row, part, 0)
+        assert query.fields.text.startswith("It") and candidate.language == part.language
+
+
 def test_bucc_gold_drops_pairs_that_lost_a_side_and_keeps_repeated_sentences(examples_of):
     examples = examples_of("bucc_gold", "test")
     assert [(query.item_id, query.fields.text) for query in queries(examples)] == [
@@ -94,8 +106,21 @@ def test_bucc_mining_reads_both_corpora_and_the_gold(examples_of):
     ("file", "content", "message"),
     [
         ("training.de", "de-1 no tab\n", "de-en.training.de, line 1: needs two columns"),
-        ("training.gold", "de-000000009\ten-000000001\n", "de-000000009 is not in de-en.training.de"),
-        ("training.gold", "de-000000001\ten-000000009\n", "no candidate of this language has this item_id"),
+        ("training.de", "de-1\ta\nde-2\tb\nde-1\ta\n", "de-en.training.de, line 3: de-1 is given twice"),
+        ("training.en", "en-1\ta\n\nen-2\tb\n", "de-en.training.en, line 2: needs two columns"),
+        ("training.en", "en-1\ta\nen-1\tb\n", "de-en.training.en, line 2: en-1 is given twice"),
+        ("training.en", b"en-1\ta\nen-2\tcaf\xe9\n", "de-en.training.en, line 2: is not UTF-8 text"),
+        (
+            "training.gold",
+            "de-000000009\ten-000000001\n",
+            "de-en.training.gold, line 1: de-000000009 is not in de-en.tra",
+        ),
+        ("training.gold", "de-000000001\ten-000000009\n", "line 1: en-000000009 is not in de-en.training.en"),
+        (
+            "training.gold",
+            "de-000000001\ten-000000001\n" * 2,
+            "de-en.training.gold, line 2: the pair of de-000000001 and",
+        ),
         ("training.en", None, "No such file"),
     ],
 )
@@ -104,9 +129,28 @@ def test_damaged_corpora_are_named(from_fixture, file, content, message):
     path = sources.files / "bucc2018" / "de-en" / f"de-en.{file}"
     path.unlink()
     if content is not None:
-        path.write_text(content, encoding="utf-8")
+        path.write_bytes(content if isinstance(content, bytes) else content.encode())
     with pytest.raises(XstiltsError, match=message):
         load_examples(task, "test", ("de",), sources)
+
+
+def test_bucc_files_may_begin_with_a_byte_order_mark_and_a_source_may_have_several_translations(from_fixture):
+    task, sources = from_fixture("bucc_mining")
+    whole = load_examples(task, "dev", ("de",), sources)
+    for end in ("de", "en", "gold"):
+        path = sources.files / "bucc2018" / "de-en" / f"de-en.training.{end}"
+        path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())
+    assert load_examples(task, "test", ("de",), sources) == whole, "the fixture's sample and training set are the same"
+    path.write_text(path.read_text(encoding="utf-8") + "de-000000004\ten-000000003\n", encoding="utf-8")
+    task = replace(task)  # loads are remembered by task
+    found = {query.item_id: query.gold for query in queries(load_examples(task, "test", ("de",), sources))}
+    assert found["de-000000004"] == ("en-000000002", "en-000000003")
+
+
+def test_lareqa_says_what_it_shares_with_squad():
+    overlaps = load_task("lareqa").overlaps
+    assert set(overlaps) == {"squad1", "squad2"}
+    assert all("training questions" in what for what in overlaps.values())
 
 
 @pytest.mark.parametrize("name", ["bucc_mining", "lareqa", "mewsli_x"])

@@ -97,7 +97,10 @@ def test_overlaps():
     assert set(load_task("xcopa").overlaps) == {"copa"}
     for name in ("xquad", "xquad_r", "mlqa"):
         assert set(load_task(name).overlaps) == {"squad1", "squad2"}
-    for name in ("pawsx", "udpos", "udpos_r", "udpos_hub", "panx", "panx_r", "tydiqa"):
+    tagged = {"udpos", "udpos_r", "udpos_hub", "udpos_pud"}
+    for name in tagged:
+        assert set(load_task(name).overlaps) == tagged - {name}, "all are trained on English EWT"
+    for name in ("pawsx", "panx", "panx_r", "tydiqa"):
         assert not load_task(name).overlaps
 
 
@@ -276,15 +279,45 @@ def test_files_need_no_final_blank_line_and_may_have_windows_line_ends(read_ud, 
     ]
 
 
+def numbers(*given):
+    """Lines of CoNLL-U with these numbers in their first column."""
+    return "".join(f"{number}\tw{number}\t_\tX\t_\t_\t0\t_\t_\t_\n" for number in given)
+
+
 @pytest.mark.parametrize(
-    ("line", "message"), [("1\ta\tX", "line 1: 3 columns"), ("one" + "\t_" * 9, "line 1: 'one' is not the number")]
+    ("text", "message"),
+    [
+        ("1\ta\tX\n", "line 1: 3 columns"),
+        (numbers("one"), "line 1: 'one' is not the number"),
+        (numbers("1", "1.b"), "line 2: '1.b' is not the number"),
+        (numbers("1", "٢"), "line 2: '٢' is not the number"),
+        (numbers("0", "1"), "line 1: '0' where word 1 of the sentence is due"),
+        (numbers("2"), "line 1: '2' where word 1 of the sentence is due"),
+        ("# sent_id = a\n" + numbers(1, 2, 4), "line 4: '4' where word 3 of the sentence is due"),
+        (numbers(1, 2, 2), "line 3: '2' where word 3"),
+        (numbers(1, 2) + "# sent_id = b\n" + numbers(1, 2), "line 4: '1' where word 3 .* a blank line ends a sentence"),
+        (numbers(1, 2) + numbers("1-2", 1, 2), "line 3: '1-2' where word 3"),
+        (numbers(1, "1-2", 2), "line 2: '1-2' where word 2"),
+        (numbers("1-1", 1), "line 1: '1-1' does not hold two words"),
+        (numbers("1-3", 1, "2-3", 2, 3), "line 3: '2-3' does not hold .* no other token holds"),
+        (numbers("1-2", "1-2", 1, 2), "line 2: '1-2' does not hold"),
+        (numbers("1-3", 1, 2) + "\n" + numbers(1), "line 4: the sentence ends before word 3"),
+        (numbers(1, "2-3", 2), "line 3: the sentence ends before word 3"),
+        (numbers("1-2"), "line 1: the sentence ends before word 2"),
+        (numbers(1).encode() + b"2\tcaf\xe9\n", "line 2: is not UTF-8 text"),
+    ],
 )
-def test_damaged_conllu_is_refused(tmp_path, line, message):
+def test_damaged_conllu_is_refused(tmp_path, text, message):
     path = tmp_path / "ud-treebanks-v2.7" / "UD_Wolof-WTB" / "wo_wtb-ud-test.conllu"
     path.parent.mkdir(parents=True)
-    path.write_text(line + "\n")
+    path.write_bytes(text if isinstance(text, bytes) else text.encode())
     with pytest.raises(XstiltsError, match=message):
         load_examples(load_task("udpos_r"), "test", ("wo",), Sources(None, tmp_path))
+
+
+def test_empty_nodes_and_multiword_tokens_stand_between_words(read_ud):
+    (example,) = read_ud(numbers("0.1", "1-2", 1, "1.1", 2, 3, "4-5", 4, 5, "5.1"))
+    assert example.fields == Words(("w1-2", "w3", "w4-5"))
 
 
 @given(st.lists(st.integers(0, 5), min_size=1, max_size=8), st.data())

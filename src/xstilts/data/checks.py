@@ -56,6 +56,7 @@ class Checker:
     _seen: dict[tuple[str, str], set[str]] = field(default_factory=dict)  # (language, role) → item ids
     _queries: list[tuple[str, int, Example]] = field(default_factory=list)
     _pool: set[str] = field(default_factory=set)  # keys of the candidates of all languages
+    _options: int | None = None  # of the first multiple-choice example
 
     def check(self, example: Example, file: str, row: int) -> None:
         """Note everything that is wrong with an Example that was made from one row of a file."""
@@ -63,6 +64,8 @@ class Checker:
         assert trained or isinstance(example.fields, FIELDS[self.task.format]), f"{self.task.name}: {example.fields}"
         for place, flaw in _flaws(example, self.task):
             self.findings.add_row(file, row, place, flaw)
+        if isinstance(example.fields, Choices):
+            self._check_options(example.fields, file, row)
         if not isinstance(example.item_id, str):
             return
         role = example.fields.role if isinstance(example.fields, Sentence) else ""
@@ -74,6 +77,15 @@ class Checker:
             self._queries.append((file, row, example))
         elif is_candidate(example) and self.task.format == "ranking":
             self._pool.add(candidate_key(example))
+
+    def _check_options(self, fields: Choices, file: str, row: int) -> None:
+        """All examples have as many options as the first; how many the data set has, its reader knows."""
+        options = len(fields.options)
+        if self._options is None:
+            self._options = options
+        if options != self._options:
+            what = f"{options} options where the first example of the split has {self._options}"
+            self.findings.add_row(file, row, "options", Flaw(what))
 
     def finish(self) -> None:
         """Note queries whose answers are not among the candidates, and items that languages lack.
@@ -117,6 +129,7 @@ def _flaws(example: Example, task: Task) -> Iterator[tuple[str, Flaw]]:
     elif isinstance(example.fields, Words):
         yield from _tag_flaws(example.fields.words, example.gold, task.labels)
     elif isinstance(example.fields, Passage):
+        yield from _offset_flaws(example.gold)
         yield from _answer_flaws(example.fields.context, example.gold)
     elif isinstance(example.fields, Choices):
         yield from _option_flaws(len(example.fields.options), example.gold)
@@ -191,8 +204,10 @@ def _tag_flaws(words: tuple[str, ...], tags: object, allowed: tuple[str, ...]) -
     yield from _label_flaws(tags, allowed)
 
 
-def _answer_flaws(context: str, gold: object) -> Iterator[tuple[str, Flaw]]:
+def _answer_flaws(context: object, gold: object) -> Iterator[tuple[str, Flaw]]:
     assert isinstance(gold, Answers), "the gold of a span example is Answers"
+    if not isinstance(context, str):
+        return  # that is told already
     if len(gold.texts) != len(gold.starts):
         yield "gold", Flaw(f"{len(gold.starts)} offsets for {len(gold.texts)} answers")
     for text, start in zip(gold.texts, gold.starts, strict=False):
@@ -206,8 +221,16 @@ def _answer_flaws(context: str, gold: object) -> Iterator[tuple[str, Flaw]]:
             yield "gold", Flaw(f"the context has {_short(there)!r} at {start}, not the answer", _short(text))
 
 
+def _offset_flaws(gold: object) -> Iterator[tuple[str, Flaw]]:
+    """A truth value, which Python takes for an integer, is no offset."""
+    assert isinstance(gold, Answers), "the gold of a span example is Answers"
+    for start in gold.starts:
+        if isinstance(start, bool):
+            yield "gold", Flaw("a truth value is no offset", str(start))
+
+
 def _option_flaws(options: int, gold: object) -> Iterator[tuple[str, Flaw]]:
-    if not isinstance(gold, int) or not 0 <= gold < options:
+    if not isinstance(gold, int) or isinstance(gold, bool) or not 0 <= gold < options:
         yield "gold", Flaw("not the index of an option", str(gold), tuple(map(str, range(options))))
 
 

@@ -2,19 +2,21 @@
 
 A file is believed only if its content has the hub's checksum. So a run that was killed is completed by the next one:
 what is whole is kept, what is partial is completed or downloaded again. ``SHA256SUMS`` in each repository's folder
-lists what was fetched; loading compares what it reads with it.
+lists what was fetched; loading compares what it reads with it. Only what is listed there is ever replaced: a folder
+that holds other files of the same names was made otherwise, and is left as it is.
 """
 
 from __future__ import annotations
 
 import shutil
+import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 from xstilts import hub
-from xstilts.data.layout import CHECKSUMS, README, read_checksums, read_repository
+from xstilts.data.layout import CHECKSUMS, README, Repository, read_checksums, read_repository
 from xstilts.errors import Problem, XstiltsError, fail
 from xstilts.hub import SHA256_LENGTH, Kind, Listing, checksum_of
 from xstilts.spec import GeneratedData, HubData, Task, UserData, unique
@@ -76,15 +78,20 @@ def _collect(run: Callable[[], list[Problem]]) -> list[Problem]:
         return run()
     except XstiltsError as error:
         return list(error.problems)
+    except OSError as error:
+        return [_disk_problem(error)]
+
+
+def _disk_problem(error: OSError) -> Problem:
+    """What this machine's file system refuses."""
+    return Problem(f"--out: {error.filename or 'the mirror'}", f"cannot be read or written ({error.strerror or error})")
 
 
 def _fetch_splits(repo: str, revision: str, splits: Sequence[tuple[str, str]], out: Path, tell: Tell) -> list[Problem]:
     listing = hub.listing("dataset", repo, revision)
     folder = out / repo
-    if README in listing.checksums:
-        _fetch("dataset", repo, listing, README, folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    repository = replace(read_repository(folder), names=tuple(sorted(listing.checksums)))
+    _check_header(folder, listing)
+    repository = _on_hub(repo, listing, folder)
     problems: list[Problem] = []
     names = [README] if README in listing.checksums else []
     for config, split in splits:
@@ -95,48 +102,112 @@ def _fetch_splits(repo: str, revision: str, splits: Sequence[tuple[str, str]], o
     return problems + _complete("dataset", repo, listing, unique(names), folder, tell)
 
 
+def _check_header(folder: Path, listing: Listing) -> None:
+    """Refuse a folder whose files another header lists, or none does; ``_check_ours`` tells what would be replaced."""
+    there, on_hub = (folder / README).exists(), README in listing.checksums
+    if there and not on_hub:
+        raise _not_ours(folder, README, "the hub's copy has none, and this one would be taken for its header")
+    others = [name for name in read_repository(folder).names if name not in listing.checksums] if not there else []
+    if others and on_hub:
+        raise _not_ours(folder, others[0], "the hub's header does not list it, so it would no longer be found")
+
+
+def _on_hub(repo: str, listing: Listing, folder: Path) -> Repository:
+    """What the hub's header says of the hub's files, as if they lay in ``folder``, which is not touched."""
+    with tempfile.TemporaryDirectory() as scratch:
+        place = Path(scratch)
+        if README in listing.checksums:
+            place = folder if _is_whole(folder / README, listing.checksums[README]) else place
+            _fetch("dataset", repo, listing, README, place)
+        try:
+            found = read_repository(place)
+        except XstiltsError as error:
+            where = f"hub: {repo} at {listing.commit}: {README}"
+            raise XstiltsError(*(replace(problem, where=where) for problem in error.problems)) from error
+    return replace(found, folder=folder, names=tuple(sorted(listing.checksums)))
+
+
 def _complete(kind: Kind, repo: str, listing: Listing, names: Sequence[str], folder: Path, tell: Tell) -> list[Problem]:
     """Fetch files, and those that the mirror holds already, so that all are of one commit; list their checksums."""
     before = read_checksums(folder)
     wanted = unique((*names, *(name for name in before if name in listing.checksums)))
+    title = f"# {repo} at "
+    _check_ours(folder, listing, wanted, before, title)
+    folder.mkdir(parents=True, exist_ok=True)
     problems: list[Problem] = []
-    whole = []
+    sums, whole = dict(before), 0
     for name in wanted:
         try:
             _fetch(kind, repo, listing, name, folder)
-            whole.append(name)
         except XstiltsError as error:
             problems += error.problems
+            sums.pop(name, None)
+            if _is_of_disk(error.__cause__):
+                break  # it would refuse the other files, too
+        except OSError as error:
+            problems.append(_disk_problem(error))
+            break
+        else:
+            sums[name] = _sha256(folder, listing, name)
+            whole += 1
     if whole:
-        others = {name: checksum for name, checksum in before.items() if name not in listing.checksums}
-        _write_checksums(folder, f"{repo} at {listing.commit}", others | _sha256(folder, listing, whole))
+        _write_checksums(folder, title + listing.commit, sums)
     if not problems:
         shutil.rmtree(folder / CLIENTS_OWN, ignore_errors=True)
-    tell(f"{repo} at {listing.commit[:8]}: {len(whole)} of {len(wanted)} files are there")
+    tell(f"{repo} at {listing.commit[:8]}: {whole} of {len(wanted)} files are there")
     return problems
+
+
+def _check_ours(folder: Path, listing: Listing, names: Sequence[str], ours: Mapping[str, str], title: str) -> None:
+    """Refuse a folder in which a file would be replaced that was not fetched, or a header that was edited since."""
+    sums = folder / CHECKSUMS
+    if sums.exists() and not sums.read_text(encoding="utf-8").startswith(title):
+        raise _not_ours(folder, CHECKSUMS, "it was not written by this command, and would be replaced")
+    for name in names:
+        path = folder / name
+        if not path.exists() or _is_whole(path, listing.checksums[name]):
+            continue
+        if name not in ours:
+            raise _not_ours(folder, name, "it is not the hub's, was not fetched by this command, and would be replaced")
+        if name == README and not _is_whole(path, ours[name]):
+            raise _not_ours(folder, name, "it was edited since it was fetched, and would be replaced")
+
+
+def _not_ours(folder: Path, name: str, reason: str) -> XstiltsError:
+    remedy = "nothing is changed; name an empty directory with --out"
+    return fail(str(folder), f"is not a mirror that can be completed: it holds {name}; {reason}; {remedy}")
+
+
+def _is_whole(path: Path, checksum: str) -> bool:
+    return path.is_file() and checksum_of(path, len(checksum)) == checksum
+
+
+def _is_of_disk(error: BaseException | None) -> bool:
+    """Whether the file system of this machine raised it; those of the network have no number."""
+    return isinstance(error, OSError) and error.errno is not None
 
 
 def _fetch(kind: Kind, repo: str, listing: Listing, name: str, folder: Path) -> None:
     """Have one file whole: what is there with the right content is kept."""
     expected, path = listing.checksums[name], folder / name
-    if path.is_file() and checksum_of(path, len(expected)) == expected:
+    if _is_whole(path, expected):
         return
     path.unlink(missing_ok=True)
     hub.download(kind, repo, listing.commit, name, folder)
-    if checksum_of(path, len(expected)) != expected:
+    if not _is_whole(path, expected):
         path.unlink()
         what = f"{name} is not what the hub says it is (wrong checksum) and is deleted; run again to download it"
         raise fail(f"hub: {repo} at {listing.commit}", what)
 
 
-def _sha256(folder: Path, listing: Listing, names: Sequence[str]) -> dict[str, str]:
-    """Name → sha256; the hub knows that of large files, of small ones it knows git's checksum."""
-    large = {name: listing.checksums[name] for name in names if len(listing.checksums[name]) == SHA256_LENGTH}
-    return {name: large.get(name) or checksum_of(folder / name, SHA256_LENGTH) for name in names}
+def _sha256(folder: Path, listing: Listing, name: str) -> str:
+    """The hub knows sha256 of large files; of small ones it knows git's checksum."""
+    known = listing.checksums[name]
+    return known if len(known) == SHA256_LENGTH else checksum_of(folder / name, SHA256_LENGTH)
 
 
 def _write_checksums(folder: Path, title: str, sums: Mapping[str, str]) -> None:
-    lines = [f"# {title}", *(f"{sums[name]}  {name}" for name in sorted(sums))]
+    lines = [title, *(f"{sums[name]}  {name}" for name in sorted(sums))]
     temporary = folder / f".{CHECKSUMS}"
     temporary.write_text("\n".join(lines) + "\n", encoding="utf-8")
     temporary.replace(folder / CHECKSUMS)

@@ -11,10 +11,17 @@ MOST_SHOWN = 30
 
 @dataclass
 class Findings:
-    """Problems found so far. The same problem in several rows of a file counts as one, told with its first row."""
+    """Problems found so far. The same problem in several rows of a file counts as one, told with its first row.
 
-    _rows: dict[tuple[str, str, str, str | None, tuple[str, ...]], list[int]] = field(default_factory=dict)
-    _others: list[Problem] = field(default_factory=list)
+    A file that is read several times, such as one that holds all languages, is told of once.
+
+    Attributes:
+        unit: what a file's numbers count, in the singular.
+    """
+
+    unit: str = "row"
+    _rows: dict[tuple[str, str, str, str | None, tuple[str, ...]], dict[int, None]] = field(default_factory=dict)
+    _others: dict[Problem, None] = field(default_factory=dict)
 
     def __bool__(self) -> bool:
         """Whether anything was found."""
@@ -22,19 +29,19 @@ class Findings:
 
     def add(self, *problems: Problem) -> None:
         """Note problems that concern a file or a split as a whole."""
-        self._others += problems
+        self._others |= dict.fromkeys(problems)
 
     def add_row(self, file: str, row: int, place: str, problem: Flaw) -> None:
         """Note a problem of one row.
 
         Args:
             file: file, or split of a generated task.
-            row: number of the row in the file, from 0.
+            row: its number in the file: of a row from 0, of an Example from 1.
             place: column, or part of the Example that was made from the row.
             problem: what is wrong there.
         """
         same = (file, place, problem.what, problem.given, problem.allowed)
-        self._rows.setdefault(same, []).append(row)
+        self._rows.setdefault(same, {})[row] = None
 
     def raise_if_any(self) -> None:
         """Raise one error with everything that was found.
@@ -42,7 +49,7 @@ class Findings:
         Raises:
             XstiltsError: if anything was.
         """
-        found = self._others + [_problem(same, rows) for same, rows in self._rows.items()]
+        found = [*self._others, *(_problem(self.unit, same, tuple(rows)) for same, rows in self._rows.items())]
         if len(found) > MOST_SHOWN:
             more = Problem("data", f"and {len(found) - MOST_SHOWN} more problems like these")
             found = [*found[:MOST_SHOWN], more]
@@ -59,7 +66,7 @@ class Flaw:
     allowed: tuple[str, ...] = ()
 
 
-def _problem(same: tuple[str, str, str, str | None, tuple[str, ...]], rows: list[int]) -> Problem:
+def _problem(unit: str, same: tuple[str, str, str, str | None, tuple[str, ...]], rows: tuple[int, ...]) -> Problem:
     file, place, what, given, allowed = same
-    count = "" if len(rows) == 1 else f" (and in {len(rows) - 1} more rows)"
-    return Problem(f"{file}: row {rows[0]}: {place}", what + count, given, allowed)
+    count = "" if len(rows) == 1 else f" (and in {len(rows) - 1} more {unit}s)"
+    return Problem(f"{file}: {unit} {rows[0]}: {place}", what + count, given, allowed)

@@ -12,10 +12,10 @@ import hashlib
 import json
 import os
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path, PurePosixPath
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import pyarrow as pa
 
@@ -26,8 +26,9 @@ from xstilts.data.sources import Sources, repositories
 from xstilts.data.training import load_training
 from xstilts.data.user import user_files
 from xstilts.errors import Problem, XstiltsError
+from xstilts.files import sha256
+from xstilts.memo import recall, remember
 from xstilts.spec import Example, GeneratedData, HubData, Split, Task, UserData
-from xstilts.store import sha256, write_json
 
 LARGE = 2**20  # bytes; hashing a smaller file is as fast as remembering its hash
 SETTLED = 2 * 10**9  # nanoseconds after which a file that changes again has another change time on any file system
@@ -103,7 +104,7 @@ def identify(
     found = _take(asked)
     after = _state(asked, directory)
     if after is not None and after == before and after.changed < STARTED - SETTLED:
-        _remember(directory, after.hash, found)
+        remember(directory / "rows" / f"{after.hash}.json", found)
     return found
 
 
@@ -222,46 +223,19 @@ def _hash(path: Path, directory: Path) -> str:
         return sha256(path)
     known = [str(path.resolve()), seen.st_dev, seen.st_ino, seen.st_size, seen.st_mtime_ns, seen.st_ctime_ns]
     memory = directory / "files" / f"{_of_text(json.dumps(known))}.json"
-    found = _read(memory, "content")
+    found = recall(memory)
     if isinstance(found, str):
         return found
     before = time.time_ns()
     content = sha256(path)
     if before - max(seen.st_mtime_ns, seen.st_ctime_ns) > SETTLED:
-        _write(memory, content=content)
+        remember(memory, content)
     return content
 
 
 def _recall(directory: Path, state: str) -> Identity | None:
-    path = directory / "rows" / f"{state}.json"
-    name, rows = _read(path, "fingerprint"), _read(path, "rows")
-    return Identity(name, rows) if isinstance(name, str) and isinstance(rows, int) else None
-
-
-def _remember(directory: Path, state: str, found: Identity) -> None:
-    _write(directory / "rows" / f"{state}.json", fingerprint=found.fingerprint, rows=found.rows)
-
-
-def _write(path: Path, **facts: str | int) -> None:
-    """Write facts with a checksum over them and the file's name; where that cannot be done nothing is remembered."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_json(path, {**facts, "sha256": _checksum(path, facts.items())})
-    except (OSError, XstiltsError):
-        return
-
-
-def _read(path: Path, name: str) -> Any:
-    """One of the facts; None if there is no such file, or it is damaged or another's."""
-    try:
-        facts = dict(json.loads(path.read_text(encoding="utf-8")))
-        return facts[name] if facts.pop("sha256") == _checksum(path, facts.items()) else None
-    except (OSError, LookupError, TypeError, ValueError):
-        return None
-
-
-def _checksum(path: Path, facts: Iterable[tuple[str, Any]]) -> str:
-    return _of_text(json.dumps([path.name, sorted(facts)]))
+    known = recall(directory / "rows" / f"{state}.json")
+    return Identity(*known) if isinstance(known, list) and len(known) == len(Identity._fields) else None
 
 
 def _of_text(text: str) -> str:

@@ -33,8 +33,9 @@ CONVENTIONS = (
     "{config}/{split}-*.parquet",
     "{config}/{split}.parquet",
     "{config}/{split}/*.parquet",
-    "data/{split}-*.parquet",
 )
+DEFAULT_CONVENTIONS = (*CONVENTIONS, "data/{split}-*.parquet")  # files that name no config belong to this one alone
+DEFAULT_CONFIG = "default"
 SHARD = re.compile(r"(?P<stem>.*)-(?P<number>\d{5})-of-(?P<total>\d{5})(-\w+)?\.\w+")
 
 
@@ -44,7 +45,7 @@ class _Files(BaseModel):
 
 
 class _Config(BaseModel):
-    config_name: str = "default"
+    config_name: str = DEFAULT_CONFIG
     data_files: list[_Files] | list[str] | str = []
 
 
@@ -54,7 +55,7 @@ class _SplitInfo(BaseModel):
 
 
 class _Info(BaseModel):
-    config_name: str = "default"
+    config_name: str = DEFAULT_CONFIG
     splits: list[_SplitInfo] = []
 
 
@@ -94,7 +95,8 @@ class Repository:
             raise fail(readme, f"config {config!r} has no such split", split, listed)
         if listed:
             return (listed[split],)
-        return tuple((name.format(config=config, split=split),) for name in CONVENTIONS)
+        names = DEFAULT_CONVENTIONS if config == DEFAULT_CONFIG else CONVENTIONS
+        return tuple((name.format(config=config, split=split),) for name in names)
 
     def data_files(self, config: str, split: str) -> tuple[Path, ...]:
         """Return the files of a split in the order of their names.

@@ -6,9 +6,8 @@ import gc
 import tarfile
 import zipfile
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from contextlib import contextmanager
-from functools import lru_cache
 from pathlib import Path
 from typing import Generic, TypeVar
 
@@ -22,7 +21,7 @@ from xstilts.data.user import user_files
 from xstilts.errors import Problem, XstiltsError
 from xstilts.spec import POOL, Example, GeneratedData, HubData, Part, Split, Task, UserData, UserPart
 
-CACHED_LOADS = 32  # many steps of one process read the same rows
+MOST_KEPT = 1_000_000  # Examples, about a kilobyte each; many steps of one process read the same rows
 P = TypeVar("P", Part, UserPart)
 T = TypeVar("T")
 # What a task's own reading of a damaged file of the user's may raise, inside an archive, too.
@@ -41,9 +40,9 @@ def load_examples(task: Task, split: Split, languages: tuple[str, ...], sources:
     Raises:
         XstiltsError: every problem found: languages that the task does not declare, data that is not there, damaged
             files, missing columns, wrong row counts, rows that break what ``checks.py`` asks of an Example, and
-            parallel test languages whose items differ (not asked of a declared subset).
+            parallel test languages whose items differ. A declared subset may lack rows of ``train`` and ``dev`` only.
     """
-    return _load(Same(task), split, languages, sources)
+    return _kept.get((Same(task), split, languages, sources), lambda: _load(task, split, languages, sources))
 
 
 class Same(Generic[T]):
@@ -59,17 +58,39 @@ class Same(Generic[T]):
         return id(self.value)
 
 
-@lru_cache(maxsize=CACHED_LOADS)
-def _load(key: Same[Task], split: Split, languages: tuple[str, ...], sources: Sources) -> tuple[Example, ...]:
-    task = key.value
+class Kept:
+    """Examples that were loaded before; those not asked for the longest go when all together are too many.
+
+    Args:
+        most: number of Examples; the newest are kept, however many.
+    """
+
+    def __init__(self, most: int) -> None:
+        self.most = most
+        self._loads: dict[Hashable, tuple[Example, ...]] = {}  # the latest asked for is the last
+
+    def get(self, key: Hashable, load: Callable[[], tuple[Example, ...]]) -> tuple[Example, ...]:
+        """What ``load`` gave for this key, or gives now."""
+        found = self._loads.pop(key, None)
+        if found is None:
+            found = load()
+        self._loads[key] = found
+        while len(self._loads) > 1 and sum(map(len, self._loads.values())) > self.most:
+            del self._loads[next(iter(self._loads))]
+        return found
+
+
+_kept = Kept(MOST_KEPT)
+
+
+def _load(task: Task, split: Split, languages: tuple[str, ...], sources: Sources) -> tuple[Example, ...]:
     declared = task.languages(split)
     unknown = [language for language in languages if language not in declared]
     if unknown:
         where, what = f"task {task.name}: {split}", "the task has no such language in this split"
         raise XstiltsError(*(Problem(where, what, language, declared) for language in unknown))
-    findings = Findings()
-    parallel = task.parallel and split == "test" and task.name not in sources.subsets
-    checker = Checker(task, findings, parallel)
+    findings = Findings("example" if isinstance(task.data, UserData) else "row")
+    checker = Checker(task, findings, parallel=task.parallel and split == "test")
     if isinstance(task.data, GeneratedData):
         examples = _generate(task.data, split, languages, checker)
     elif isinstance(task.data, UserData):
@@ -137,9 +158,10 @@ def _read_part(
     data: HubData, part: Part, repository: Repository, sources: Sources, checker: Checker
 ) -> Iterator[Example]:
     row = kept = 0
+    columns = data.columns if part.columns is None else part.columns
     for file in repository.data_files(part.config, part.hub_split):
         repository.check_content(file)
-        for row_of_file, values in enumerate(read_rows(file, data.columns)):
+        for row_of_file, values in enumerate(read_rows(file, columns)):
             missing = [column for column, value in values.items() if value is None]
             for column in missing:
                 checker.findings.add_row(str(file), row_of_file, column, Flaw("no value"))
@@ -147,7 +169,8 @@ def _read_part(
                 examples = () if missing else data.read(values, part, row)
             except (AttributeError, LookupError, TypeError, ValueError) as error:
                 shape = f"the row is not what the task expects ({type(error).__name__}: {error})"
-                checker.findings.add_row(str(file), row_of_file, ", ".join(data.columns), Flaw(shape))
+                types = ", ".join(f"{column} {type(value).__name__}" for column, value in values.items())
+                checker.findings.add_row(str(file), row_of_file, ", ".join(columns), Flaw(shape, types))
                 examples = ()
             for example in examples:
                 checker.check(example, str(file), row_of_file)
@@ -156,7 +179,7 @@ def _read_part(
             row += 1
     where = f"{repository.folder}: config {part.config!r}, split {part.hub_split!r}"
     expected = part.rows if part.rows is not None else repository.counts.get((part.config, part.hub_split))
-    _check_count(checker, sources, where, row, expected)
+    _check_count(checker, sources, part.split, where, row, expected)
     if not kept:
         checker.findings.add(Problem(where, "no examples"))
 
@@ -169,11 +192,11 @@ def _read_user(
     for part, files in zip(parts, found, strict=True):
         kept = 0
         for file in files:
-            for number, example in enumerate(_read_file(data, part, file, checker)):
+            for number, example in enumerate(_read_file(data, part, file, checker), 1):
                 checker.check(example, str(file), number)
                 kept += 1
                 yield example
-        _check_count(checker, sources, f"{sources.files}: {part.pattern}", kept, part.rows)
+        _check_count(checker, sources, part.split, f"{sources.files}: {part.pattern}", kept, part.rows)
         if not kept:
             checker.findings.add(Problem(f"{sources.files}: {part.pattern}", "no examples"))
 
@@ -187,11 +210,15 @@ def _read_file(data: UserData, part: UserPart, file: Path, checker: Checker) -> 
         checker.findings.add(Problem(str(file), f"cannot be read ({error})"))
 
 
-def _check_count(checker: Checker, sources: Sources, where: str, found: int, expected: int | None) -> None:
-    """A declared subset may hold fewer rows, never more."""
-    subset = checker.task.name in sources.subsets
-    if expected is None or found == expected or (subset and found < expected):
+def _check_count(
+    checker: Checker, sources: Sources, split: Split, where: str, found: int, expected: int | None
+) -> None:
+    """A declared subset may hold fewer rows, never more; what is tested on is whole."""
+    if expected is None or found == expected:
+        return
+    may_be_subset = split != "test" and found < expected
+    if may_be_subset and checker.task.name in sources.subsets:
         return
     remedy = f'; if it is a subset on purpose, let the study declare subsets = ["{checker.task.name}"]'
-    hint = remedy if found < expected else ""
+    hint = remedy if may_be_subset else ""
     checker.findings.add(Problem(where, f"{found:,} rows where {expected:,} are declared{hint}"))

@@ -19,7 +19,7 @@ class Sources:
     Attributes:
         mirror: root of a local mirror of the hub, ``<root>/<org>/<name>/``; None = the hub.
         files: directory of the files that only the user can supply; see ``spec.UserData``.
-        subsets: tasks whose files are declared to hold only a part of the hub's rows.
+        subsets: tasks whose training and dev files are declared to hold only a part of the published rows.
     """
 
     mirror: Path | None = None

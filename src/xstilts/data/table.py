@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -61,6 +61,7 @@ def _read_parquet(path: Path, columns: tuple[str, ...]) -> Rows:
         schema = file.schema_arrow
         _check_columns(str(path), tuple(name for field in schema for name in _paths(field)), columns)
         names, classes, row = _outer(columns), _class_names(path, schema), 0
+        _check_classes(path, schema, [name for name in names if name in classes])
         for batch in file.iter_batches(BATCH_ROWS, columns=names):
             values = [_named(_values(path, row, name, batch.column(name)), classes.get(name)) for name in names]
             yield from (dict(zip(names, each, strict=True)) for each in zip(*values, strict=True))
@@ -101,10 +102,26 @@ def _class_names(path: Path, schema: pa.Schema) -> dict[str, tuple[str, ...]]:
         embedded = json.loads((schema.metadata or {}).get(b"huggingface", b"{}"))
         features = embedded.get("info", {}).get("features", {})
         inner = {column: _innermost(feature) for column, feature in features.items()}
-        return {column: tuple(each["names"]) for column, each in inner.items() if each.get("_type") == "ClassLabel"}
+        names = {column: tuple(each["names"]) for column, each in inner.items() if each.get("_type") == "ClassLabel"}
     except (AttributeError, LookupError, TypeError, ValueError) as error:
         what = f"the description of its columns, under the key 'huggingface', is damaged ({error})"
         raise fail(str(path), what) from error
+    return names
+
+
+def _check_classes(path: Path, schema: pa.Schema, columns: Iterable[str]) -> None:
+    """Refuse columns of classes that hold anything but numbers, or lists of them; texts name the class themselves."""
+    wrong = [name for name in columns if not _holds_classes(schema.field(name).type)]
+    what = "the file calls this a column of classes, but its values are not integers, texts, or lists of them"
+    if wrong:
+        raise XstiltsError(*(Problem(f"{path}: {name}", what, str(schema.field(name).type)) for name in wrong))
+
+
+def _holds_classes(kind: pa.DataType) -> bool:
+    if pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind):
+        kind = kind.value_type
+    allowed = (pa.types.is_integer, pa.types.is_string, pa.types.is_large_string, pa.types.is_null)
+    return any(holds(kind) for holds in allowed)
 
 
 def _innermost(feature: Any) -> dict[str, Any]:

@@ -13,13 +13,12 @@ empty exactly where the published ones are. Words and sentences of retrieval tas
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from xstilts.data.checks import Checker, some
 from xstilts.data.findings import Findings, Flaw
-from xstilts.data.load import Same
+from xstilts.data.load import MOST_KEPT, Kept, Same
 from xstilts.data.progress import watched
 from xstilts.data.sources import Sources
 from xstilts.data.table import read_rows
@@ -31,9 +30,14 @@ COLUMNS: dict[FormatName, tuple[str, ...]] = {
     "choice": ("prompt", "options"),
     "span": ("question", "context", "answers.texts", "answers.starts"),
 }
-CACHED_LOADS = 4
+_kept = Kept(MOST_KEPT)
 
 Row = Mapping[str, Any]
+
+
+def translatable(task: Task) -> bool:
+    """Whether rows of the task's format can be given in translation."""
+    return task.format in COLUMNS
 
 
 def load_translation(
@@ -70,16 +74,16 @@ def load_translation(
     path = sources.files / layout
     if not path.is_file():
         raise fail(str(path), f"is not there; it should hold {told}")
-    return _load(Same(task), language, path, Same(published))
+    known = (Same(task), language, path, Same(published))
+    return _kept.get(known, lambda: _load(task, language, path, published))
 
 
-@lru_cache(maxsize=CACHED_LOADS)
-def _load(task: Same[Task], language: str, path: Path, published: Same[tuple[Example, ...]]) -> tuple[Example, ...]:
+def _load(task: Task, language: str, path: Path, published: tuple[Example, ...]) -> tuple[Example, ...]:
     findings = Findings()
-    rows = _rows(task.value, path, published.value, findings)
-    checker = Checker(task.value, findings)
+    rows = _rows(task, path, published, findings)
+    checker = Checker(task, findings)
     translated = []
-    for example in published.value:
+    for example in published:
         if example.item_id in rows:
             number, row = rows[example.item_id]
             made = _translate(example, language, row, findings, (str(path), number))

@@ -14,10 +14,34 @@ from typing import Any, Literal
 
 import torch
 
+from xstilts.errors import fail
+
 Precision = Literal["auto", "fp32", "bf16"]
 
 PACKAGES = ("xstilts", "torch", "transformers", "adapters", "peft", "accelerate", "tokenizers")
+KINDS = ("auto", "cpu", "cuda", "cuda:N", "mps")
 RESET_PEAK = "5"  # written to clear_refs, sets the peak of resident memory back to what is in use (man 5 proc)
+
+
+def choose(asked: str) -> tuple[str, Literal["fp32", "bf16"]]:
+    """Resolve a device name, and say what ``precision = "auto"`` means there.
+
+    Args:
+        asked: as the user wrote it; ``auto`` is a GPU where there is one.
+
+    Raises:
+        XstiltsError: no such device, or it cannot be used here.
+    """
+    if asked.partition(":")[0] not in ("auto", "cpu", "cuda", "mps"):
+        raise fail("--device", "not a device that trains", asked, KINDS)
+    name = asked
+    if asked == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        torch.empty(1, device=name)
+    except (RuntimeError, AssertionError) as error:
+        raise fail("--device", f"cannot be used here ({str(error).splitlines()[0]})", asked, KINDS) from error
+    return name, "bf16" if name.startswith("cuda") and torch.cuda.is_bf16_supported() else "fp32"
 
 
 def autocast(device: torch.device, precision: Precision) -> contextlib.AbstractContextManager[object]:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import contextlib
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
-from xstilts.batches import Feature, collate, sorted_batches
+from xstilts.batches import PAD, Batch, Feature, collate, sorted_batches
 from xstilts.engine.device import Precision, autocast
+from xstilts.engine.vectors import VectorFile
 from xstilts.errors import Problem, XstiltsError
-from xstilts.formats import Encoded, Join, Scores, load_format
+from xstilts.formats import Encoded, Format, load_format
 from xstilts.metrics import Metric
 from xstilts.spec import Example, Gold, Task
 
@@ -25,12 +28,7 @@ class NotFiniteError(XstiltsError):
 
 
 def predict(
-    model: nn.Module,
-    task: Task,
-    examples: Sequence[Example],
-    encoded: Encoded,
-    precision: Precision,
-    calibrated: Join | None = None,
+    model: nn.Module, task: Task, examples: Sequence[Example], encoded: Encoded, precision: Precision
 ) -> dict[int, Gold]:
     """Return the prediction of every example, by its index; in retrieval of the queries only.
 
@@ -40,51 +38,60 @@ def predict(
         examples: what to predict.
         encoded: their features.
         precision: of the forward pass.
-        calibrated: what ``calibrate`` returned; None = nothing was set on development data.
 
     Raises:
-        NotFiniteError: see ``score_features``.
+        NotFiniteError: see ``reduced``.
     """
     form = load_format(task.format)
-    values = _each(model, encoded.features, precision, form.reduce)
-    return (calibrated or form.join)(task, examples, encoded.features, values)
+    with reduced(model, form, encoded.features, precision) as values:
+        return form.join(task, examples, encoded.features, values)
 
 
-def calibrate(
-    model: nn.Module, task: Task, examples: Sequence[Example], encoded: Encoded, precision: Precision
-) -> Join:
-    """Set on development data what the task's format sets there (``Format.calibrate``)."""
-    form = load_format(task.format)
-    assert form.calibrate is not None, f"format {form.name} sets nothing on development data"
-    values = _each(model, encoded.features, precision, form.reduce)
-    return form.calibrate(task, examples, encoded.features, values)
+@contextlib.contextmanager
+def reduced(
+    model: nn.Module, form: Format, features: Sequence[Feature], precision: Precision, directory: Path | None = None
+) -> Iterator[Any]:
+    """What ``form.reduce`` keeps of each feature, as ``form.join`` and ``form.calibrate`` take it.
 
-
-def score_features(model: nn.Module, features: Sequence[Feature], precision: Precision) -> list[Scores]:
-    """Return the head's scores ``(slots, classes)`` of each feature, padded to its batch.
+    Args:
+        model: see ``compose.Model``; left in evaluation mode.
+        form: the format of the features.
+        features: what to compute.
+        precision: of the forward pass.
+        directory: where the file of vectors lies while it is needed; None = the system's temporary directory.
 
     Raises:
         NotFiniteError: a score is NaN or infinite, so that any prediction made of it would be an accident.
+        OSError: vectors do not fit on the disk.
     """
-    return _each(model, features, precision, lambda feature, score: score)
+    with contextlib.ExitStack() as files:
+        found: Any = [None] * len(features)
+        if form.vectors:
+            found = files.enter_context(VectorFile(len(features), directory))
+        _fill(found, model, form, features, precision)
+        yield found
 
 
-def _each(
-    model: nn.Module, features: Sequence[Feature], precision: Precision, reduce: Callable[[Feature, Scores], Any]
-) -> list[Any]:
-    """What is kept of the scores of each feature, batch by batch: those of a whole split may not fit into memory."""
+def _fill(found: Any, model: nn.Module, form: Format, features: Sequence[Feature], precision: Precision) -> None:
+    """Keep of each feature what is needed, batch by batch: the scores of a whole split may not fit into memory."""
     device = next(model.parameters()).device
-    found: list[Any] = [None] * len(features)
     model.eval()
     with torch.inference_mode(), autocast(device, precision):
         for indices in sorted_batches(features, CPU_TOKENS if device.type == "cpu" else GPU_TOKENS):
-            batch = [features[index] for index in indices]
-            scores = model(collate(batch).to(device)).float()
-            if not (scores.isfinite() | scores.isneginf()).all():  # a span's padding scores -inf
-                raise NotFiniteError(Problem("model", "its scores are not finite numbers"))
-            for index, feature, score in zip(indices.tolist(), batch, scores.cpu().numpy(), strict=True):
-                found[index] = reduce(feature, score)
-    return found
+            own = [features[index] for index in indices]
+            batch = collate(own).to(device)
+            scores = model(batch).float()
+            _check(form, scores, batch)
+            for index, feature, score in zip(indices.tolist(), own, scores.cpu().numpy(), strict=True):
+                found[index] = form.reduce(feature, score)
+
+
+def _check(form: Format, scores: Tensor, batch: Batch) -> None:
+    known = scores.isfinite()
+    if form.over_tokens:
+        known |= scores.isneginf() & (batch.ids == PAD)[:, None, :]
+    if not known.all():
+        raise NotFiniteError(Problem("model", "its scores are not finite numbers"))
 
 
 def statistics(

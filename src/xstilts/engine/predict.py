@@ -54,13 +54,16 @@ def run(
     encoded = encode_cached(task, examples, text, runtime.features)
     device = torch.device(runtime.device)
     model = compose.for_prediction(step, task, runtime).to(device)
-    calibrated = None
-    if load_format(task.format).calibrate is not None:
+    form = load_format(task.format)
+    join = form.join
+    if form.calibrate is not None:
         if not calibration:
             raise fail(f"predict {task.name}", "needs development data to choose a threshold on")
         there = encode_cached(task, calibration, text, runtime.features)
-        calibrated = inference.calibrate(model, task, calibration, there, step.precision)
-    predictions = inference.predict(model, task, examples, encoded, step.precision, calibrated)
+        with inference.reduced(model, form, there.features, step.precision, directory) as values:
+            join = form.calibrate(task, calibration, there.features, values)
+    with inference.reduced(model, form, encoded.features, step.precision, directory) as values:
+        predictions = join(task, examples, encoded.features, values)
     metric = load_metric(task.metric)
     stats = inference.statistics(metric, examples, predictions)
     _write(directory / "predictions.parquet", examples, predictions, stats)

@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 __all__ = ["POOLINGS", "Encoded", "Format", "Join", "Pool", "Scores", "Text", "encode", "load_format", "loss", "pool"]
 
 Scores: TypeAlias = NDArray[np.float32]
-Join: TypeAlias = "Callable[[Task, Sequence[Example], Sequence[Feature], Sequence[Any]], dict[int, Gold]]"
+Join: TypeAlias = "Callable[[Task, Sequence[Example], Sequence[Feature], Any], dict[int, Gold]]"
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +77,9 @@ class Format:
             is called as each batch is computed, so that the scores of a whole split are never held.
         calibrate: as ``join``, on development data with gold → the ``join`` to use on other data; None = nothing is
             set on development data.
+        vectors: whether ``reduce`` keeps vectors of one size; those of a split then lie in a file and not in memory,
+            and ``join`` gets them as ``search.Vectors``, otherwise a list.
+        over_tokens: whether the classes are the tokens of a row, of which padding scores -inf; no other score may.
         coupled: the features of a batch are scored against each other in training, so a batch is not cut to save
             padding.
         noise: (features, text, seed) → the features as a training step sees them; None = as they are.
@@ -87,16 +90,11 @@ class Format:
     head: Callable[[Task, XLMRobertaConfig], nn.Module]
     join: Join
     reduce: Callable[[Feature, Scores], Any] = whole
-    calibrate: Callable[[Task, Sequence[Example], Sequence[Feature], Sequence[Any]], Join] | None = None
+    calibrate: Callable[[Task, Sequence[Example], Sequence[Feature], Any], Join] | None = None
+    vectors: bool = False
+    over_tokens: bool = False
     coupled: bool = False
     noise: Callable[[Sequence[Feature], Text, int], list[Feature]] | None = None
-
-    def decode(
-        self, task: Task, examples: Sequence[Example], features: Sequence[Feature], scores: Sequence[Scores]
-    ) -> dict[int, Gold]:
-        """Predictions from the scores of all features; see ``join`` and ``reduce``."""
-        values = [self.reduce(feature, score) for feature, score in zip(features, scores, strict=True)]
-        return self.join(task, examples, features, values)
 
 
 def load_format(name: FormatName) -> Format:

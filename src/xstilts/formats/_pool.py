@@ -60,10 +60,11 @@ class Pool(nn.Module):
         count = len(batch.targets)
         if len(vectors) == count:
             return vectors.unsqueeze(1)
-        queries, positives = nn.functional.normalize(vectors, dim=1).view(count, 2, -1).unbind(1)
         places = torch.arange(count, device=vectors.device)
         rolled = (places[:, None] + places[None, :]) % count
-        scores = (queries @ positives.T / TEMPERATURE).gather(1, rolled)
+        with torch.autocast(vectors.device.type, enabled=False):  # bf16 has steps of 0.5 where the best scores lie
+            queries, positives = nn.functional.normalize(vectors, dim=1).view(count, 2, -1).unbind(1)
+            scores = (queries @ positives.T / TEMPERATURE).gather(1, rolled)
         texts = batch.ids.view(count, 2, -1)[:, 1]
         same = (texts[:, None] == texts[None, :]).all(-1).gather(1, rolled)
         same[:, 0] = False

@@ -20,6 +20,7 @@ from xstilts.errors import fail
 from xstilts.formats import Encoded, Scores, Text
 from xstilts.formats._pool import Pool
 from xstilts.formats._text import Row, bad_example, fields
+from xstilts.search import Subset, Vectors
 from xstilts.spec import Example, Sentence, Task, TextPair
 
 if TYPE_CHECKING:
@@ -95,9 +96,9 @@ def by_language(task: Task, examples: Sequence[Example]) -> dict[str, Sides]:
     return {language: sides(task, examples, own, f", language {language}") for language, own in indices.items()}
 
 
-def pick(vectors: Sequence[Scores], indices: Sequence[int]) -> list[Scores]:
-    """The vectors with these indices; nothing is copied."""
-    return [vectors[index] for index in indices]
+def pick(vectors: Vectors, indices: Sequence[int]) -> Subset:
+    """The vectors with these indices; nothing is copied, or read from disk, before a block of them is searched."""
+    return Subset(vectors, np.array(indices, np.int64))
 
 
 def _encode_pairs(task: Task, examples: Sequence[Example], text: Text) -> Encoded:

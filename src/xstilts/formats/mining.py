@@ -18,10 +18,10 @@ import numpy as np
 
 from xstilts.batches import Feature
 from xstilts.errors import fail
-from xstilts.formats import Format, Join, Scores
+from xstilts.formats import Format, Join
 from xstilts.formats._sentences import Sides, by_language, encode, head, pick, vector
 from xstilts.formats._text import fields
-from xstilts.search import best_threshold, mine
+from xstilts.search import Vectors, best_threshold, mine
 from xstilts.spec import Example, Gold, Sentence, Task
 
 NONE = ""  # predicted for a sentence without a translation
@@ -35,15 +35,13 @@ class _Mined(NamedTuple):
     score: float
 
 
-def join(
-    task: Task, examples: Sequence[Example], features: Sequence[Feature], vectors: Sequence[Scores]
-) -> dict[int, Gold]:
+def join(task: Task, examples: Sequence[Example], features: Sequence[Feature], vectors: Vectors) -> dict[int, Gold]:
     """``item_id`` of the candidate that each query was paired with, however low the margin; empty = with none."""
     thresholds = dict.fromkeys((example.language for example in examples), -math.inf)
     return _predict(task, examples, vectors, thresholds)
 
 
-def calibrate(task: Task, examples: Sequence[Example], features: Sequence[Feature], vectors: Sequence[Scores]) -> Join:
+def calibrate(task: Task, examples: Sequence[Example], features: Sequence[Feature], vectors: Vectors) -> Join:
     """Choose the threshold of each language that gives the highest F1 here; return the ``join`` that applies them."""
     thresholds: dict[str, float] = {}
     for language, both in by_language(task, examples).items():
@@ -53,7 +51,7 @@ def calibrate(task: Task, examples: Sequence[Example], features: Sequence[Featur
         thresholds[language] = best_threshold(np.array([pair.score for pair in pairs]), right, total)
 
     def calibrated(
-        task: Task, examples: Sequence[Example], features: Sequence[Feature], vectors: Sequence[Scores]
+        task: Task, examples: Sequence[Example], features: Sequence[Feature], vectors: Vectors
     ) -> dict[int, Gold]:
         return _predict(task, examples, vectors, thresholds)
 
@@ -61,7 +59,7 @@ def calibrate(task: Task, examples: Sequence[Example], features: Sequence[Featur
 
 
 def _predict(
-    task: Task, examples: Sequence[Example], vectors: Sequence[Scores], thresholds: Mapping[str, float]
+    task: Task, examples: Sequence[Example], vectors: Vectors, thresholds: Mapping[str, float]
 ) -> dict[int, Gold]:
     found: dict[int, Gold] = {}
     for language, both in by_language(task, examples).items():
@@ -74,7 +72,7 @@ def _predict(
     return found
 
 
-def _mine(task: Task, examples: Sequence[Example], both: Sides, vectors: Sequence[Scores]) -> list[_Mined]:
+def _mine(task: Task, examples: Sequence[Example], both: Sides, vectors: Vectors) -> list[_Mined]:
     """Pairs of two corpora, best first, without those that a repeated sentence is part of."""
     texts = [sentence.text.strip() for sentence in fields(task, examples, Sentence)]
     queries, candidates = _distinct(both.queries, texts), _distinct(both.candidates, texts)
@@ -101,4 +99,4 @@ def _gold(example: Example) -> tuple[str, ...]:
     return example.gold
 
 
-FORMAT = Format("mining", encode, head, join, vector, calibrate, coupled=True)
+FORMAT = Format("mining", encode, head, join, vector, calibrate, vectors=True, coupled=True)

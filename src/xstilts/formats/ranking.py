@@ -10,16 +10,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from xstilts.batches import Feature
-from xstilts.formats import Format, Scores
+from xstilts.formats import Format
 from xstilts.formats._sentences import encode, head, pick, sides, vector
 from xstilts.metrics.map20 import DEPTH
-from xstilts.search import top_k
+from xstilts.search import Vectors, top_k
 from xstilts.spec import Example, Gold, Task, candidate_key
 
 
-def join(
-    task: Task, examples: Sequence[Example], features: Sequence[Feature], vectors: Sequence[Scores]
-) -> dict[int, Gold]:
+def join(task: Task, examples: Sequence[Example], features: Sequence[Feature], vectors: Vectors) -> dict[int, Gold]:
     """Keys of the ``DEPTH`` nearest candidates, nearest first, for queries; of equally near ones the first."""
     queries, candidates = sides(task, examples, range(len(examples)), "")
     rows = top_k(pick(vectors, queries), pick(vectors, candidates), DEPTH).rows
@@ -27,4 +25,4 @@ def join(
     return {query: tuple(keys[row] for row in best) for query, best in zip(queries, rows, strict=True)}
 
 
-FORMAT = Format("ranking", encode, head, join, vector, coupled=True)
+FORMAT = Format("ranking", encode, head, join, vector, vectors=True, coupled=True)

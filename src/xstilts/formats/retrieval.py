@@ -9,15 +9,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from xstilts.batches import Feature
-from xstilts.formats import Format, Scores
+from xstilts.formats import Format
 from xstilts.formats._sentences import by_language, encode, head, pick, vector
-from xstilts.search import nearest
+from xstilts.search import Vectors, nearest
 from xstilts.spec import Example, Gold, Task
 
 
-def join(
-    task: Task, examples: Sequence[Example], features: Sequence[Feature], vectors: Sequence[Scores]
-) -> dict[int, Gold]:
+def join(task: Task, examples: Sequence[Example], features: Sequence[Feature], vectors: Vectors) -> dict[int, Gold]:
     """``item_id`` of the nearest candidate, for queries; of equally near ones the first."""
     found: dict[int, Gold] = {}
     for queries, candidates in by_language(task, examples).values():
@@ -26,4 +24,4 @@ def join(
     return found
 
 
-FORMAT = Format("retrieval", encode, head, join, vector, coupled=True)
+FORMAT = Format("retrieval", encode, head, join, vector, vectors=True, coupled=True)

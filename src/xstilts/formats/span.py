@@ -167,4 +167,4 @@ def _best(anchors: Ids, score: Scores) -> Found:
     return Found(float(pairs[first, last]), null, int(anchors[first, 1]), int(anchors[last, 2]))
 
 
-FORMAT = Format("span", encode, head, join, reduce)
+FORMAT = Format("span", encode, head, join, reduce, over_tokens=True)

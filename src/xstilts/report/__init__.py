@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 import jinja2
 
 from xstilts.compare import MIN_SEEDS, Flag, Outcome, compare
+from xstilts.files import told
 from xstilts.report.answer import Answer, answer
 from xstilts.report.card import card, costs
 from xstilts.report.figures import Line, forest
@@ -24,7 +25,6 @@ from xstilts.report.tables import by_language, effect_matrix, outcome_table, ove
 from xstilts.report.view import View
 from xstilts.report.words import MODELS_ONLY, effect, plural, verdict
 from xstilts.results import Results, load_results
-from xstilts.store import told
 from xstilts.study import Comparison
 
 TEMPLATES = Path(__file__).parent / "templates"

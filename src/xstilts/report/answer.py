@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from xstilts.compare import MIN_SEEDS, Flag, Outcome
-from xstilts.estimands import ZERO_SHOT
+from xstilts.estimands import SOURCE_LANGUAGE, ZERO_SHOT
 from xstilts.report.findings import Finding, finding
 from xstilts.report.view import View
 from xstilts.report.words import MODELS_ONLY, listing, plural
@@ -48,12 +48,18 @@ def _compared(view: View) -> str:
     study = view.manifest.study
     languages = {language for task in view.manifest.tasks.values() for language in task.languages}
     text = f"{plural(len(study.system), 'way')} of training: {listing(system.label for system in study.system)}. "
-    text += f"Each learns from English data only, with {plural(len(study.seeds), 'random seed')}, "
+    translated = study.intermediate_language != SOURCE_LANGUAGE
+    labels = "target tasks from English labels only" if translated else "from English labels only"
+    text += f"Each learns {labels}, with {plural(len(study.seeds), 'random seed')}, "
     text += f"and is tested on {plural(len(study.targets), 'target task')} in {plural(len(languages), 'language')}. "
     if study.intermediates:
-        text += f"{plural(len(study.intermediates), 'intermediate task')} can be trained before the target. "
+        where = f", in translations into {study.intermediate_language}" if translated else ""
+        text += f"{plural(len(study.intermediates), 'intermediate task')} can be trained before the target{where}. "
     if view.language == ZERO_SHOT:
-        text += "Zero-shot means: in every language but English, so without one labelled example of that language."
+        text += (
+            "Zero-shot means: in every language but English, "
+            "so without one labelled example of the target task in that language."
+        )
     return text
 
 

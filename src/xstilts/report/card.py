@@ -58,12 +58,13 @@ def _facts(results: Results) -> Iterator[tuple[str, str]]:
     if study.intermediates:
         yield "intermediate tasks", listing(map(_named(study), study.intermediates))
     if study.intermediate_language != "en":
-        yield "intermediate data", f"the user's translations into {study.intermediate_language}"
+        rest = f"; as published: {listing(manifest.untranslated)}" if manifest.untranslated else ""
+        yield "intermediate data", f"the user's translations into {study.intermediate_language}{rest}"
     if study.preliminary:
         told = listing(f"{before} before {target}" for target, before in study.preliminary.items())
         yield "trained before a target by every system", told
     if study.subsets:
-        yield "subsets", f"the files of {listing(study.subsets)} may hold only a part of the published rows"
+        yield "subsets", f"training and dev rows of {listing(study.subsets)} may be a part of those that were published"
     yield from ((f"about {name}", text) for name, text in manifest.caveats.items())
     languages = dict.fromkeys(code for target in study.targets for code in manifest.tasks[target].languages)
     yield "languages", " ".join(languages)
@@ -144,12 +145,12 @@ def _troubles(results: Results) -> Iterator[str]:
     told: set[str] = set()
     for entry, cells in results.cells.items():
         for seed, cell in cells.items():
-            for key, task in ((cell.intermediate_train, entry.intermediate), (cell.train, entry.target)):
-                train = results.trains.get(key or "")
-                if key is None or train is None or train.status == "ok" or key in told:
+            for training in results.manifest.trainings(cell):
+                train = results.trains.get(training.key)
+                if train is None or train.status == "ok" or training.key in told:
                     continue
-                told.add(key)
-                where = f"{label(results, entry.system, entry.intermediate)}, {task}, seed {seed}"
+                told.add(training.key)
+                where = f"{label(results, entry.system, entry.intermediate)}, {training.task}, seed {seed}"
                 yield f"{where}: {train.status} ({train.reason or 'no reason recorded'})"
 
 
@@ -188,15 +189,13 @@ def costs(results: Results) -> Table:
 
 def _trainings(results: Results, system: str) -> dict[str, list[TrainRecord]]:
     """Distinct trainings behind a system's cells, by role."""
-    keys: dict[str, dict[str, None]] = {"intermediate": {}, "target": {}}
+    keys: dict[str, dict[str, None]] = {"intermediate": {}, "preliminary": {}, "target": {}}
     for entry, cells in results.cells.items():
         if entry.system != system:
             continue
         for cell in cells.values():
-            if cell.intermediate_train is not None:
-                keys["intermediate"][cell.intermediate_train] = None
-            if cell.train is not None and cell.train != cell.intermediate_train:
-                keys["target"][cell.train] = None
+            for training in results.manifest.trainings(cell):
+                keys[training.role][training.key] = None
     return {role: [results.trains[key] for key in found if key in results.trains] for role, found in keys.items()}
 
 

@@ -176,8 +176,9 @@ def label(results: Results, system: str, intermediate: str | None) -> str:
 def overview(results: Results, board: Board) -> Table:
     """Zero-shot mean of every system on every target, and its suite scores; the trivial baselines on top.
 
-    A suite score is XTREME's average: the mean over targets of the mean over all languages, English included (Hu et al.
-    2020, arXiv 2003.11080, §3). It stands with and without retrieval, which scores on a scale of its own.
+    A suite score is averaged as XTREME's: the mean over the study's targets of the mean over all of its languages,
+    English included (Hu et al. 2020, arXiv 2003.11080, §3). It stands with and without retrieval, which scores on a
+    scale of its own.
     """
     manifest = results.manifest
     targets = manifest.study.targets

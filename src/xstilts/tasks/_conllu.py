@@ -5,12 +5,13 @@ A multiword token is one word; sentences whose words are withheld are left out; 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from xstilts.spec import Example, UserPart, Words
-from xstilts.tasks._readers import text_id
+from xstilts.tasks._readers import numbered_lines, text_id
 
 TAG_ORDER = (
     *("VERB", "NOUN", "PROPN", "PRON", "ADJ", "NUM", "ADV", "INTJ", "AUX", "ADP", "DET", "PART", "CCONJ", "SCONJ"),
@@ -24,6 +25,7 @@ TAG_ORDERS = {
 }
 """The languages that have an order of their own."""
 COLUMNS = 10
+NUMBER = re.compile(r"(?P<first>[0-9]+)(-(?P<last>[0-9]+)|\.(?P<empty>[0-9]+))?")
 WITHHELD = "_"
 SAME_SENTENCES = {"zh_gsdsimp": "zh_gsd"}
 
@@ -56,7 +58,7 @@ def read(file: Path, part: UserPart) -> Iterator[Example]:
     """Yield the sentences of one treebank that are not withheld.
 
     Raises:
-        ValueError: a line is not CoNLL-U; says which.
+        ValueError: a line is not CoNLL-U, or its word does not follow the one before; says which.
     """
     treebank = file.name.partition("-")[0]
     for number, sentence in enumerate(_sentences(file)):
@@ -75,20 +77,21 @@ def read(file: Path, part: UserPart) -> Iterator[Example]:
 
 def _sentences(file: Path) -> Iterator[Sentence]:
     sentence = Sentence("", {}, {})
-    with file.open(encoding="utf-8") as lines:
-        for number, line in enumerate(lines, start=1):
-            text = line.rstrip("\n")
-            if not text.strip():
-                if sentence.tokens:
-                    yield sentence
-                sentence = Sentence("", {}, {})
-            elif text.startswith("#"):
-                name, _, value = text[1:].partition("=")
-                if name.strip() == "sent_id":
-                    sentence = Sentence(value.strip(), sentence.tokens, sentence.fused)
-            else:
-                _add(sentence, text.split("\t"), f"line {number}")
-    if sentence.tokens:
+    number = 0
+    for number, text in numbered_lines(file):
+        if not text.strip():
+            if sentence.tokens or sentence.fused:
+                _check_end(sentence, f"line {number}")
+                yield sentence
+            sentence = Sentence("", {}, {})
+        elif text.startswith("#"):
+            name, _, value = text[1:].partition("=")
+            if name.strip() == "sent_id":
+                sentence = Sentence(value.strip(), sentence.tokens, sentence.fused)
+        else:
+            _add(sentence, text.split("\t"), f"line {number}")
+    if sentence.tokens or sentence.fused:
+        _check_end(sentence, f"line {number}")
         yield sentence
 
 
@@ -97,15 +100,34 @@ def _add(sentence: Sentence, cells: list[str], where: str) -> None:
     if len(cells) != COLUMNS:
         raise ValueError(f"{where}: {len(cells)} columns where CoNLL-U has {COLUMNS}")
     number, form, _, tag, _, _, head, *_ = cells
-    first, _, last = number.partition("-")
-    if "." in number:
-        return
-    if not first.isdecimal() or (last and not last.isdecimal()):
+    match = NUMBER.fullmatch(number)
+    if not match:
         raise ValueError(f"{where}: {number!r} is not the number of a word")
-    if last:
-        sentence.fused[int(first)] = int(last), form
+    if match["empty"]:
+        return
+    first, due = int(match["first"]), len(sentence.tokens) + 1
+    if first != due:
+        what = f"{number!r} where word {due} of the sentence is due; a blank line ends a sentence"
+        raise ValueError(f"{where}: {what}")
+    if match["last"]:
+        last = int(match["last"])
+        if last <= first or first <= _covered(sentence):
+            raise ValueError(f"{where}: {number!r} does not hold two words or more that no other token holds")
+        sentence.fused[first] = last, form
     else:
-        sentence.tokens[int(first)] = Token(form, tag, int(head) if head.isdecimal() else 0)
+        sentence.tokens[first] = Token(form, tag, int(head) if head.isdecimal() else 0)
+
+
+def _check_end(sentence: Sentence, where: str) -> None:
+    """Refuse a sentence that ends before its last multiword token does."""
+    last = _covered(sentence)
+    if last > len(sentence.tokens):
+        raise ValueError(f"{where}: the sentence ends before word {last}, which a multiword token of it holds")
+
+
+def _covered(sentence: Sentence) -> int:
+    """Number of the last word that a multiword token holds; 0 = there is none."""
+    return max((last for last, _ in sentence.fused.values()), default=0)
 
 
 def _words(sentence: Sentence, tag_order: tuple[str, ...]) -> Iterator[tuple[str, str]]:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 
 from xstilts.spec import Answers, Choices, Example, Passage, Row, TextPair
 
@@ -11,6 +13,25 @@ NLI_LABELS = ("entailment", "neutral", "contradiction")
 NLI_COLUMNS = ("premise", "hypothesis", "label")
 ANSWERABLE_COLUMNS = ("id", "context", "question", "answers.text", "answers.answer_start")
 CAUSAL_COLUMNS = ("premise", "choice1", "choice2", "question")
+
+
+def numbered_lines(file: Path, newline: str | None = None) -> Iterator[tuple[int, str]]:
+    """Yield (number from 1, line without its end) of a UTF-8 file; a byte order mark at its start is no text.
+
+    Args:
+        file: a file of the user's.
+        newline: as of ``open``: None = a line ends at a line feed, a carriage return or both.
+
+    Raises:
+        ValueError: a line is not UTF-8; says which.
+    """
+    with file.open(encoding="utf-8-sig", errors="surrogateescape", newline=newline) as lines:
+        for number, line in enumerate(lines, start=1):
+            try:
+                line.encode()
+            except UnicodeEncodeError as error:  # a byte that could not be decoded was replaced by a surrogate
+                raise ValueError(f"{file.name}, line {number}: is not UTF-8 text") from error
+            yield number, line.rstrip("\r\n")
 
 
 def text_id(text: str) -> str:

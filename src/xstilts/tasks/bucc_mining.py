@@ -19,34 +19,59 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from xstilts.spec import Example, Sentence, Split, Task, UserData, UserPart
+from xstilts.tasks._readers import numbered_lines
 
 LANGUAGES = ("de", "fr", "ru", "zh")
 FILES: dict[Split, str] = {"dev": "sample", "test": "training"}
 
 
 def read(path: Path, part: UserPart) -> Iterator[Example]:
-    """Both corpora of a language, from its gold file and the two files beside it."""
-    gold: dict[str, list[str]] = {}
-    for source, target in _columns(path):
-        gold.setdefault(source, []).append(target)
-    corpora = {code: dict(_columns(path.with_suffix(f".{code}"))) for code in (part.language, "en")}
-    unknown = next((source for source in gold if source not in corpora[part.language]), None)
-    if unknown is not None:
-        raise ValueError(f"{unknown} is not in {path.with_suffix(f'.{part.language}').name}")
-    for item, text in corpora[part.language].items():
+    """Both corpora of a language, from its gold file and the two files beside it.
+
+    Raises:
+        ValueError: a line of one of the three files is damaged; says which file and line.
+    """
+    sources, targets = path.with_suffix(f".{part.language}"), path.with_suffix(".en")
+    queries, candidates = _corpus(sources), _corpus(targets)
+    gold = _gold(path, {sources: queries, targets: candidates})
+    for item, text in queries.items():
         yield Example(item, part.language, item, Sentence(text, "query"), tuple(gold.get(item, ())))
-    for item, text in corpora["en"].items():
+    for item, text in candidates.items():
         yield Example(item, part.language, item, Sentence(text, "candidate"), None)
 
 
-def _columns(path: Path) -> Iterator[tuple[str, str]]:
-    """The two columns of a file."""
-    with path.open(encoding="utf-8", newline="\n") as file:
-        for number, line in enumerate(file, start=1):
-            first, tab, second = line.rstrip("\r\n").partition("\t")
-            if not tab:
-                raise ValueError(f"{path.name}, line {number}: needs two columns with a tab between them")
-            yield first, second.strip()
+def _corpus(path: Path) -> dict[str, str]:
+    """Name → sentence."""
+    sentences: dict[str, str] = {}
+    for where, name, text in _columns(path):
+        if name in sentences:
+            raise ValueError(f"{where}: {name} is given twice")
+        sentences[name] = text
+    return sentences
+
+
+def _gold(path: Path, corpora: dict[Path, dict[str, str]]) -> dict[str, dict[str, None]]:
+    """Source → its targets, in the order of the file; ``corpora`` are those of the sources and of the targets."""
+    gold: dict[str, dict[str, None]] = {}
+    for where, *pair in _columns(path):
+        for name, (file, corpus) in zip(pair, corpora.items(), strict=True):
+            if name not in corpus:
+                raise ValueError(f"{where}: {name} is not in {file.name}")
+        source, target = pair
+        if target in gold.setdefault(source, {}):
+            raise ValueError(f"{where}: the pair of {source} and {target} is given twice")
+        gold[source][target] = None
+    return gold
+
+
+def _columns(path: Path) -> Iterator[tuple[str, str, str]]:
+    """(file and line, first column, second column) of a file."""
+    for number, line in numbered_lines(path, newline="\n"):
+        where = f"{path.name}, line {number}"
+        first, tab, second = line.partition("\t")
+        if not tab:
+            raise ValueError(f"{where}: needs two columns with a tab between them")
+        yield where, first, second.strip()
 
 
 TASK = Task(

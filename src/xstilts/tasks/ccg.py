@@ -25,6 +25,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from xstilts.spec import Example, Split, Task, UserData, UserPart, Words
+from xstilts.tasks._readers import numbered_lines
 
 SECTIONS: dict[Split, tuple[str, ...]] = {
     "train": tuple(f"{number:02d}" for number in range(2, 22)),
@@ -49,18 +50,17 @@ def sentences(file: Path) -> Iterator[Sentence]:
         ValueError: another line where one of these is due, with its number.
     """
     name = None
-    with file.open(encoding="utf-8") as lines:
-        for number, line in enumerate(lines, 1):
-            named, leaves = NAME.match(line), LEAF.findall(line)
-            if named and not name:
-                name = named
-            elif name and leaves and len(leaves) == line.count(LEAF_START):
-                categories, words = zip(*leaves, strict=True)
-                yield name["sentence"], name["article"], words, categories
-                name = None
-            elif line.strip():
-                expected = "a derivation with its leaves" if name else "the name of a sentence ('ID=wsj_0001.1 …')"
-                raise ValueError(f"{file.name}: line {number} is not {expected}")
+    for number, line in numbered_lines(file):
+        named, leaves = NAME.match(line), LEAF.findall(line)
+        if named and not name:
+            name = named
+        elif name and leaves and len(leaves) == line.count(LEAF_START):
+            categories, words = zip(*leaves, strict=True)
+            yield name["sentence"], name["article"], words, categories
+            name = None
+        elif line.strip():
+            expected = "a derivation with its leaves" if name else "the name of a sentence ('ID=wsj_0001.1 …')"
+            raise ValueError(f"{file.name}: line {number} is not {expected}")
     if name:
         raise ValueError(f"{file.name}: ends before the derivation of {name['sentence']}")
 

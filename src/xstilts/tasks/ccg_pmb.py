@@ -18,9 +18,11 @@ Traps:
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
 
 from xstilts.spec import Example, Task, UserData, UserPart, Words
+from xstilts.tasks._readers import numbered_lines
 
 COMMIT = "190838f9adea2af616eb76156d2e66c8565a6c6e"
 COMMENTS = ("# ", "### ")  # a word never has a space, so a word '#' is no comment
@@ -88,21 +90,20 @@ def read(file: Path, part: UserPart) -> Iterator[Example]:
     """The sentences of a file, named by their document and their place in it."""
     document, column, count = "", 0, 0
     words: list[tuple[str, str]] = []
-    with file.open(encoding="utf-8") as lines:
-        for number, line in enumerate((*lines, ""), 1):
-            fields = line.rstrip("\n").split("\t")
-            if line.startswith(DOCUMENT):
-                document, count = line.removeprefix(DOCUMENT).strip(), 0
-            elif line.startswith(LAYERS):
-                column = next((place for place, name in enumerate(fields) if name.startswith(CATEGORY)), 0)
-            elif line.strip() and not line.startswith(COMMENTS):
-                if not (document and 0 < column < len(fields)):
-                    raise ValueError(f"line {number} is not a word with its category, below the name of a document")
-                words.append((fields[0].replace(SPACE, " "), fields[column]))
-            elif words and not line.strip():
-                forms, tags = zip(*words, strict=True)
-                yield Example(f"{document}/{count}", part.language, document, Words(forms), tags)
-                words, count = [], count + 1
+    for number, line in chain(numbered_lines(file), [(0, "")]):
+        fields = line.split("\t")
+        if line.startswith(DOCUMENT):
+            document, count = line.removeprefix(DOCUMENT).strip(), 0
+        elif line.startswith(LAYERS):
+            column = next((place for place, name in enumerate(fields) if name.startswith(CATEGORY)), 0)
+        elif line.strip() and not line.startswith(COMMENTS):
+            if not (document and 0 < column < len(fields)):
+                raise ValueError(f"line {number} is not a word with its category, below the name of a document")
+            words.append((fields[0].replace(SPACE, " "), fields[column]))
+        elif words and not line.strip():
+            forms, tags = zip(*words, strict=True)
+            yield Example(f"{document}/{count}", part.language, document, Words(forms), tags)
+            words, count = [], count + 1
 
 
 TASK = Task(

@@ -14,11 +14,14 @@ from xstilts.spec import Choices, Example, HubData, Part, Row, Task
 
 REPO = "tau/commonsense_qa"
 REVISION = "94630fe30dad47192a8546eb75f094926d47e155"
+OPTIONS = 5
 
 
 def read(row: Row, part: Part, number: int) -> tuple[Example, ...]:
     """One question with its five options."""
     letters, options = row["choices"]["label"], tuple(row["choices"]["text"])
+    if not len(set(letters)) == len(letters) == len(options) == OPTIONS:
+        raise ValueError(f"{len(options)} options with the letters {letters} where CommonsenseQA has {OPTIONS}")
     gold = letters.index(row["answerKey"])
     return (Example(row["id"], part.language, row["question_concept"], Choices(row["question"], options), gold),)
 

@@ -22,10 +22,13 @@ from xstilts.tasks._readers import text_id
 REPO = "Rowan/hellaswag"
 REVISION = "218ec52e09a7e7462a5400043bb9a69a41d06b76"
 NUMBERED = "row~"
+ENDINGS = 4
 
 
 def read(row: Row, part: Part, number: int) -> tuple[Example, ...]:
     """One context with its four endings."""
+    if len(row["endings"]) != ENDINGS:
+        raise ValueError(f"{len(row['endings'])} endings where HellaSwag has {ENDINGS}")
     source = row["source_id"]
     cluster = text_id(row["ctx"]) if source.startswith(NUMBERED) else source
     options = tuple(f"{row['ctx_b']} {ending}".strip() for ending in row["endings"])

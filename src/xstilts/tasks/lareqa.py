@@ -159,8 +159,10 @@ TASK = Task(
         read=read,
     ),
     overlaps={
-        "squad1": "its dev set asks other questions about the test's English paragraphs",
-        "squad2": "its dev set asks questions about the test's English paragraphs",
+        "squad1": "its training questions are this task's training questions, its dev set asks other questions about "
+        "the test's English paragraphs",
+        "squad2": "its training questions hold most of this task's training questions, its dev set asks questions "
+        "about the test's English paragraphs",
     },
     cluster="paragraph, shared by all languages",
     licence="CC BY-SA 4.0",

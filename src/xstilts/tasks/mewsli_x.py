@@ -27,6 +27,7 @@ from pathlib import Path
 from typing import Any
 
 from xstilts.spec import POOL, Example, Sentence, Task, TextPair, UserData, UserPart, candidate_key
+from xstilts.tasks._readers import numbered_lines
 
 # Mentions of each language in the test set.
 MENTIONS = {
@@ -57,12 +58,11 @@ def read(path: Path, part: UserPart) -> Iterator[Example]:
         ValueError: a line that breaks the schema, with its number.
     """
     entities: set[str] = set()
-    with path.open(encoding="utf-8", newline="\n") as file:
-        for number, line in enumerate(file, start=1):
-            try:
-                yield from _read_line(json.loads(line), part, entities)
-            except (LookupError, TypeError, ValueError) as error:
-                raise ValueError(f"line {number}: {type(error).__name__}: {error}") from error
+    for number, line in numbered_lines(path, newline="\n"):
+        try:
+            yield from _read_line(json.loads(line), part, entities)
+        except (LookupError, TypeError, ValueError) as error:
+            raise ValueError(f"line {number}: {type(error).__name__}: {error}") from error
 
 
 def _read_line(content: Json, part: UserPart, entities: set[str]) -> Iterator[Example]:

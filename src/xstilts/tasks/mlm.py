@@ -20,20 +20,24 @@ from pathlib import Path
 
 from xstilts.key import stable_int
 from xstilts.spec import Example, Task, TextPair, UserData, UserPart
+from xstilts.tasks._readers import numbered_lines
 
 FOLDER = "mlm"
 HELD_OUT = 100  # one line in so many
 
 
 def read(file: Path, part: UserPart) -> Iterator[Example]:
-    """The lines of a file that belong to a split; blank ones are skipped."""
+    """The lines of a file that belong to a split; blank ones are skipped.
+
+    Raises:
+        ValueError: a line is not UTF-8; says which.
+    """
     inside = file.parts[len(file.parts) - file.parts[::-1].index(FOLDER) :]
-    with file.open(encoding="utf-8-sig") as lines:
-        for number, line in enumerate(lines, start=1):
-            text = line.strip()
-            if text and is_held_out(text) == (part.split == "dev"):
-                name = f"{'/'.join(inside)}:{number}"
-                yield Example(name, part.language, name, TextPair(text), None)
+    for number, line in numbered_lines(file):
+        text = line.strip()
+        if text and is_held_out(text) == (part.split == "dev"):
+            name = f"{'/'.join(inside)}:{number}"
+            yield Example(name, part.language, name, TextPair(text), None)
 
 
 def is_held_out(text: str) -> bool:

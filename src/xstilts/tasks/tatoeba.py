@@ -16,8 +16,6 @@ Traps:
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 from xstilts.spec import Example, HubData, Part, Row, Sentence, Task
 from xstilts.tasks._readers import text_id
 
@@ -76,20 +74,16 @@ def read(row: Row, part: Part, number: int) -> tuple[Example, ...]:
     )
 
 
-def parts(configs: Mapping[str, str]) -> tuple[Part, ...]:
-    """The parts of some languages: code → ISO 639-3 code, by which the hub calls it."""
-    return tuple(
-        Part("test", code, REPO, f"tatoeba.{iso3}", "validation", REVISION, PAIRS.get(code, PAIRS_OF_OTHERS))
-        for code, iso3 in configs.items()
-    )
-
-
+PARTS = tuple(
+    Part("test", code, REPO, f"tatoeba.{iso3}", "validation", REVISION, PAIRS.get(code, PAIRS_OF_OTHERS))
+    for code, iso3 in CONFIGS.items()
+)
 TASK = Task(
     name="tatoeba",
     version=1,
     format="retrieval",
     metric="accuracy",
-    data=HubData(parts(CONFIGS), COLUMNS, read),
+    data=HubData(PARTS, COLUMNS, read),
     overlaps={
         "ccg_pmb": "767 of the 32,558 English queries (of 41 languages) are training or dev texts of the other task"
     },

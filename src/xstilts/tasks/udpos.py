@@ -85,6 +85,11 @@ TASK = Task(
     metric="tagging",
     data=DATA,
     labels=LABELS,
+    overlaps={
+        "udpos_r": "its training and dev rows are this task's training and dev rows",
+        "udpos_hub": "its training and dev sentences are this task's, with their fused words split",
+        "udpos_pud": "it is trained and selected on EWT, a part of this task's training and dev treebanks",
+    },
     cluster="sentence: of PUD shared by its languages, otherwise its text",
     licence="per treebank, see universaldependencies.org; some are non-commercial",
     citation="Nivre et al. 2020, Universal Dependencies v2, arXiv 2004.10643; XTREME: Hu et al. 2020, arXiv 2003.11080",

@@ -85,6 +85,12 @@ TASK = Task(
         "the hub's copy joins other languages to some test sets (five of six Greek sentences are Ancient Greek; also "
         "de, fr, ru, zh) and splits fused words: not comparable with published XTREME scores; udpos reads UD itself"
     ),
+    overlaps={
+        **dict.fromkeys(
+            ("udpos", "udpos_r"), "its training and dev sentences are this task's, with fused words in one piece"
+        ),
+        "udpos_pud": "it is trained and selected on EWT, a part of this task's training and dev treebanks",
+    },
     cluster="sentence text",
     licence="per treebank, see universaldependencies.org; some are non-commercial",
     citation="Nivre et al. 2020, Universal Dependencies v2, arXiv 2004.10643; XTREME: Hu et al. 2020, arXiv 2003.11080",

@@ -63,6 +63,9 @@ TASK = Task(
         read=read,
     ),
     labels=LABELS,
+    overlaps=dict.fromkeys(
+        ("udpos", "udpos_r", "udpos_hub"), "its training and dev treebanks hold EWT, which this task is trained on"
+    ),
     cluster="sentence, shared by the PUD languages",
     licence="EWT and YTB CC BY-SA 4.0; PUD CC BY-SA 3.0 (Finnish 4.0)",
     citation="Nivre et al. 2020, Universal Dependencies v2, arXiv 2004.10643; PUD: Zeman et al. 2017, K17-3001",

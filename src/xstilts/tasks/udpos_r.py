@@ -26,5 +26,9 @@ TASK = replace(
             "lt, pl, ro, uk and wo."
         ),
     ),
+    overlaps={
+        "udpos": "its training and dev rows are this task's training and dev rows",
+        **{name: what for name, what in udpos.TASK.overlaps.items() if name != "udpos_r"},
+    },
     citation=f"{udpos.TASK.citation}; XTREME-R: Ruder et al. 2021, arXiv 2104.07412",
 )

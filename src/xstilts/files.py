@@ -1,0 +1,54 @@
+"""Files: written whole or not at all, identified by content; what the file system refuses is one clear error."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import hashlib
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from xstilts.errors import XstiltsError, fail
+
+
+def write_json(path: Path, value: object) -> None:
+    """Write JSON so that a reader sees the old file or the new one, never half of it."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    with told(path):
+        temporary.write_text(json.dumps(value, ensure_ascii=False, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+        flush(temporary)
+        temporary.replace(path)
+
+
+def sha256(path: Path) -> str:
+    """Hexadecimal sha256 of a file."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+@contextlib.contextmanager
+def told(where: Path) -> Iterator[None]:
+    """Turn what the file system refuses into one clear error."""
+    try:
+        yield
+    except OSError as error:
+        raise disk_error(error, where) from error
+
+
+def disk_error(error: OSError, where: Path) -> XstiltsError:
+    """The error to raise when the file system refuses: what it refused, and where."""
+    place = str(error.filename or where)
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return fail(place, "the disk is full; finished steps are untouched: make room and run the same command again")
+    return fail(place, f"the file system refuses: {(error.strerror or str(error)).lower()}")
+
+
+def flush(path: Path) -> None:
+    """Have what was written to a file, or to a directory's list of files, on the disk."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
