@@ -14,19 +14,19 @@ ROOT = Path(__file__).resolve().parents[1]
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Parse the command line, write the report, and return the exit code: 0 done, 2 bad input."""
+    """Parse the command line, write the report, and return the exit code: 0 done, 2 bad input, 130 interrupted."""
     options = _parser().parse_args(arguments)
-    from xstilts import report
-    from xstilts.errors import XstiltsError
+    from xstilts.command import finish
 
-    try:
-        written = report.write(options.store, options.study, options.out, options.backbone)
-    except XstiltsError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    return finish(lambda: _write(options))
+
+
+def _write(options: argparse.Namespace) -> None:
+    from xstilts import report
+
+    written = report.write(options.store, options.study, options.out, options.backbone)
     print(written.headline)
     print(f"report: {written.path}")
-    return 0
 
 
 def _parser() -> argparse.ArgumentParser:

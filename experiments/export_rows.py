@@ -14,23 +14,20 @@ from pathlib import Path
 def main(arguments: list[str] | None = None) -> int:
     """Parse the command line, write, and return the exit code: 0 done, 2 bad input, 130 interrupted."""
     options = _parser().parse_args(arguments)
-    from xstilts.errors import XstiltsError
+    from xstilts.command import finish
 
-    try:
-        from xstilts.data import Sources
-        from xstilts.data.export import export_rows
-        from xstilts.tasks import load_task
+    return finish(lambda: _export(options))
 
-        subsets = frozenset({options.task}) if options.subset else frozenset()
-        sources = Sources(options.data, options.files, subsets)
-        path, count = export_rows(load_task(options.task, "--task"), sources, options.out)
-    except XstiltsError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        return 130
+
+def _export(options: argparse.Namespace) -> None:
+    from xstilts.data import Sources
+    from xstilts.data.export import export_rows
+    from xstilts.tasks import load_task
+
+    subsets = frozenset({options.task}) if options.subset else frozenset()
+    sources = Sources(options.data, options.files, subsets)
+    path, count = export_rows(load_task(options.task, "--task"), sources, options.out)
     print(f"{path}: {count:,} rows")
-    return 0
 
 
 def _parser() -> argparse.ArgumentParser:

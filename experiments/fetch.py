@@ -20,7 +20,14 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     if not options.tasks and not options.backbone:
         parser.error("name --tasks or a --backbone")
+    from xstilts.command import finish
+
+    return finish(lambda: _fetch(options), "interrupted; run the same command to go on")
+
+
+def _fetch(options: argparse.Namespace) -> int:
     from xstilts.backbone import FILES
+    from xstilts.command import BAD_INPUT, DONE
     from xstilts.data.fetch import fetch_files, fetch_tasks
     from xstilts.errors import XstiltsError
     from xstilts.tasks import load_task
@@ -37,12 +44,9 @@ def main(arguments: list[str] | None = None) -> int:
             tell(f"the backbone is read with --backbone {options.out / repo}")
     except XstiltsError as error:
         problems = list(error.problems)
-    except KeyboardInterrupt:
-        print("\ninterrupted; run the same command to go on", file=sys.stderr)
-        return 130
     for problem in problems:
         print(f"error: {problem}", file=sys.stderr)
-    return 2 if problems else 0
+    return BAD_INPUT if problems else DONE
 
 
 def _parser() -> argparse.ArgumentParser:

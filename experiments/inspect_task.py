@@ -15,16 +15,9 @@ from pathlib import Path
 def main(arguments: list[str] | None = None) -> int:
     """Parse the command line, print, and return the exit code: 0 done, 2 bad input, 130 interrupted."""
     options = _parser().parse_args(arguments)
-    from xstilts.errors import XstiltsError
+    from xstilts.command import finish
 
-    try:
-        _show(options)
-    except XstiltsError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        return 130
-    return 0
+    return finish(lambda: _show(options))
 
 
 def _show(options: argparse.Namespace) -> None:

@@ -24,16 +24,9 @@ ROOT = Path(__file__).resolve().parents[1]
 def main(arguments: list[str] | None = None) -> int:
     """Parse the command line, print the table, and return the exit code: 0 done, 2 bad input, 130 interrupted."""
     options = _parser().parse_args(arguments)
-    from xstilts.errors import XstiltsError
+    from xstilts.command import finish
 
-    try:
-        _show(options)
-    except XstiltsError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        return 130
-    return 0
+    return finish(lambda: _show(options))
 
 
 def _show(options: argparse.Namespace) -> None:
@@ -43,6 +36,7 @@ def _show(options: argparse.Namespace) -> None:
     from xstilts.engine.representations import survey
     from xstilts.formats import POOLINGS
     from xstilts.inspection import check_length
+    from xstilts.report.words import aligned
     from xstilts.spec import unique
     from xstilts.tasks import load_task
 
@@ -65,9 +59,7 @@ def _show(options: argparse.Namespace) -> None:
             columns.append(["" if place else score, pooling, *(f"{mean:.1f}" for mean in means)])
     counted = f"{len(languages)} language{'s' * (len(languages) != 1)}"
     print(f"{task.name}, {counted}: {' '.join(languages)}; {backbone.name}")
-    widths = [max(map(len, column)) for column in columns]
-    for line in zip(*columns, strict=True):
-        print("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
+    print("\n".join(aligned(list(zip(*columns, strict=True)))))
     print(f"A layer chosen on a test set is no result on it. * the layer of {study}")
 
 

@@ -17,7 +17,7 @@ ROOT = Path(__file__).resolve().parents[1]
 def main(arguments: list[str] | None = None) -> int:
     """Parse the command line, run, and return the exit code: 0 done, 1 steps failed, 2 bad input, 130 interrupted."""
     options = _parser().parse_args(arguments)
-    from xstilts.errors import XstiltsError
+    from xstilts.command import finish
     from xstilts.session import Request, run_study
 
     request = Request(
@@ -34,14 +34,10 @@ def main(arguments: list[str] | None = None) -> int:
         workers=options.workers,
         dry_run=options.dry_run,
     )
-    try:
-        return run_study(request, ROOT / "experiments" / "studies", ROOT / "adapter_configs")
-    except XstiltsError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("\ninterrupted; finished steps are kept, run the same command to go on", file=sys.stderr)
-        return 130
+    return finish(
+        lambda: run_study(request, ROOT / "experiments" / "studies", ROOT / "adapter_configs"),
+        "interrupted; finished steps are kept, run the same command to go on",
+    )
 
 
 def _parser() -> argparse.ArgumentParser:

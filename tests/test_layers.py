@@ -14,7 +14,7 @@ FILES = sorted(path for path in SOURCE.rglob("*.py"))
 
 LAYERS = (
     {"errors", "spec"},
-    {"study", "catalogue", "files"},
+    {"study", "catalogue", "files", "command"},
     {"hub", "key", "memo", "store", "schema", "batches", "metrics", "search", "significance", "methods", "mini"},
     {"lineage", "tasks", "data", "formats", "backbone", "estimands", "results", "baselines"},
     {"config", "compare", "engine", "inspection"},

@@ -10,9 +10,7 @@ from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
 from xstilts.schema import Manifest
-from xstilts.spec import RETRIEVAL_FORMATS
-
-SOURCE_LANGUAGE = "en"  # the language of all training data
+from xstilts.spec import RETRIEVAL_FORMATS, SOURCE_LANGUAGE
 
 ALL = "all"
 ZERO_SHOT = "zero-shot"

@@ -13,13 +13,22 @@ from pathlib import Path
 from xstilts.errors import XstiltsError, fail
 
 
-def write_json(path: Path, value: object) -> None:
-    """Write JSON so that a reader sees the old file or the new one, never half of it."""
+@contextlib.contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Yield another path to write to, which then takes the place of ``path``: a reader never sees half of a file."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    with told(path):
-        temporary.write_text(json.dumps(value, ensure_ascii=False, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+    try:
+        yield temporary
         flush(temporary)
         temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_json(path: Path, value: object) -> None:
+    """Write JSON so that a reader sees the old file or the new one, never half of it."""
+    with told(path), replacing(path) as temporary:
+        temporary.write_text(json.dumps(value, ensure_ascii=False, indent=1, sort_keys=True) + "\n", encoding="utf-8")
 
 
 def sha256(path: Path) -> str:

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from xstilts.errors import Problem, XstiltsError, fail
+from xstilts.files import sha256
 
 Kind = Literal["model", "dataset"]
 
@@ -114,8 +115,7 @@ def download(kind: Kind, repo: str, commit: str, name: str, folder: Path) -> Non
 def checksum_of(path: Path, length: int) -> str:
     """Return sha256 of a file's content (``length`` 64), or what git calls it (40); hexadecimal."""
     if length == SHA256_LENGTH:
-        with path.open("rb") as stream:
-            return hashlib.file_digest(stream, "sha256").hexdigest()
+        return sha256(path)
     header = f"blob {path.stat().st_size}\0".encode()
     with path.open("rb") as stream:
         return hashlib.file_digest(stream, lambda: hashlib.sha1(header, usedforsecurity=False)).hexdigest()

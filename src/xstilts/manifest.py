@@ -11,14 +11,12 @@ from typing import Any
 from xstilts import baselines as rules
 from xstilts.data import Sources, load_examples
 from xstilts.data.identity import identify
-from xstilts.data.translation import translatable
 from xstilts.files import write_json
 from xstilts.key import key
 from xstilts.memo import recall, remember
-from xstilts.plan import SOURCE_LANGUAGE, Cell, Plan
-from xstilts.spec import GeneratedData, Predict, unique
+from xstilts.plan import Cell, Plan
+from xstilts.spec import SOURCE_LANGUAGE, GeneratedData, Predict, unique
 from xstilts.store import Store
-from xstilts.study import Study
 from xstilts.tasks import load_task
 
 SCHEMA = 1
@@ -40,7 +38,7 @@ def write_manifest(plan: Plan, store: Store, sources: Sources) -> Path:
         "backbone": {"name": backbone.name, "fingerprint": backbone.fingerprint, "layers": backbone.layers},
         "tasks": {name: _task(predict) for name, predict in predicts.items()},
         "cells": [_cell(cell) for cell in plan.cells],
-        "untranslated": _untranslated(study),
+        "untranslated": _untranslated(plan),
         "caveats": {name: load_task(name).caveat for name in study.tasks if load_task(name).caveat},
         "baselines": {name: _baselines(predict, store, sources) for name, predict in predicts.items()},
     }
@@ -49,12 +47,12 @@ def write_manifest(plan: Plan, store: Store, sources: Sources) -> Path:
     return path
 
 
-def _untranslated(study: Study) -> list[str]:
+def _untranslated(plan: Plan) -> list[str]:
     """Intermediate tasks that are trained as published although the study trains on translations."""
-    if study.intermediate_language == SOURCE_LANGUAGE:
+    if plan.loaded.study.intermediate_language == SOURCE_LANGUAGE:
         return []
-    names = unique(task for name in study.intermediates for task in study.members(name))
-    return [name for name in names if not translatable(load_task(name))]
+    trains = (cell.intermediate_train for cell in plan.cells if cell.intermediate_train is not None)
+    return list(unique(data.name for train in trains for data in train.tasks if data.language is None))
 
 
 def _task(predict: Predict) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from xstilts.key import key
 from xstilts.lineage import inputs, reads
 from xstilts.metrics import load_metric
 from xstilts.spec import (
+    SOURCE_LANGUAGE,
     Backbone,
     Cold,
     Mixture,
@@ -37,13 +38,11 @@ from xstilts.tasks import load_task
 Precision = Literal["fp32", "bf16"]
 Languages = tuple[str, ...]
 Fingerprint = Callable[[str, tuple[Split, ...], Languages, str | None], str]
-SOURCE_LANGUAGE = "en"
 TRAINING_SPLITS: tuple[Split, ...] = ("train", "dev")
 
-# Layer that sentence retrieval pools, by the encoder's number of layers: of XLM-R Large what the code of XTREME and of
-# arXiv 2005.13013 pools, of 12 layers what XTREME's code pools of mBERT; word aligners take that one, too (arXiv
-# 2101.08231). Of other depths the same share as of Large.
-RETRIEVAL_LAYERS = {24: 14, 12: 8}
+# Layer that sentence retrieval pools: of XLM-R Large's 24 what the code of XTREME and of arXiv 2005.13013 pools, of
+# other depths the same share; but of 12 what XTREME's code pools of mBERT, and word aligners, too (arXiv 2101.08231).
+RETRIEVAL_LAYERS = {12: 8}
 RETRIEVAL_DEPTH = (14, 24)
 
 
@@ -191,9 +190,6 @@ class _Builder:
     def train(self, system: System, role: Role, name: str, seed: int, start: Start) -> Train:
         study = self.loaded.study
         tasks = study.members(name) if role == "intermediate" else (name,)
-        for task in tasks:
-            if not load_task(task).trained:
-                raise fail(f"{study.name}: {role}", "the task has no training rows", task)
         data = [self._training_data(role, task) for task in tasks]
         sampling = next((each.sampling for each in study.mixture if each.name == name), None)
         return Train(

@@ -20,6 +20,7 @@ from xstilts.execute import Event, Machine
 from xstilts.inventory import Inventory, lacks_data, origin
 from xstilts.manifest import write_manifest
 from xstilts.plan import Plan, expand, label
+from xstilts.report.words import aligned
 from xstilts.spec import Backbone, Step, Train
 from xstilts.store import Store
 
@@ -126,10 +127,8 @@ def _show_plan(console: Console, plan: Plan, store: Store, sources: Sources) -> 
     for name, step in plan.steps.items():
         key = "" if states[name] in (NO_DATA, NO_BACKBONE) else name[:8]
         rows.append((states[name], key, label(plan, step), origin(step, sources)))
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    for row in rows:
-        line = "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True))
-        console.print(line.rstrip(), markup=False, highlight=False)
+    for line in aligned(rows):
+        console.print(line, markup=False, highlight=False)
     trainings = sum(isinstance(step, Train) for step in plan.steps.values())
     counts = Counter(states.values())
     shown = ", ".join(f"{counts[state]} {state}" for state in ("done", "partial", "to do"))

@@ -22,6 +22,7 @@ StartName = Literal["cold", "warm", "stack"]
 Pooling = Literal["mean_no_special", "mean", "cls"]
 
 UNHASHED = "unhashed"
+SOURCE_LANGUAGE = "en"  # of all labels that anything is trained on
 RETRIEVAL_FORMATS: tuple[FormatName, ...] = ("retrieval", "ranking", "mining")
 POOL = "pool"  # in the place of a language: rows that all languages of the split share, such as ranked candidates
 

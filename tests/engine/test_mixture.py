@@ -1,6 +1,5 @@
 """Several tasks trained jointly: one module, a head per task, batches of one task each."""
 
-import itertools
 import json
 import math
 from dataclasses import replace
@@ -126,30 +125,14 @@ def test_an_inactive_head_does_not_move(bench, monkeypatch):
 # ---------------------------------------------------------------------------------------------------------- resume
 
 
-class Killed(BaseException):
-    """Stands for SIGKILL."""
-
-
 @pytest.mark.parametrize("call", [1, 2, 9, 20, 30])
 @pytest.mark.parametrize("sampling", [PROPORTIONAL, Sampling(kind="temperature", temperature=3.0)])
-def test_kill_and_resume_gives_the_uninterrupted_weights(bench, tmp_path, monkeypatch, sampling, call):
+def test_kill_and_resume_gives_the_uninterrupted_weights(bench, tmp_path, killed, sampling, call):
     """Early kills come before some of the heads had their first step."""
     step = mixture(bench, "lora", sampling=sampling, epochs=2, lr=3e-3)
     whole = bench.train(step)
     bench.forget(tmp_path / "killed")
-    monkeypatch.setattr(loop, "SAVING_SHARE", float("inf"))
-    real, calls = loop.Loop._backward, itertools.count(1)
-
-    def kill(self, *batch):
-        if next(calls) == call:
-            raise Killed
-        return real(self, *batch)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(loop.Loop, "_backward", kill)
-        with pytest.raises(Killed):
-            bench.train(step, checkpoint_seconds=0.0)
-    torch.manual_seed(12345)
+    killed(lambda: bench.train(step, checkpoint_seconds=0.0), call)
     resumed = bench.train(step, checkpoint_seconds=0.0)
     assert bench.same(whole, resumed) and bench.curve(whole) == bench.curve(resumed)
     told = [bench.result(directory) for directory in (whole, resumed)]

@@ -1,6 +1,5 @@
 """Masked language modelling in the engine: head, decoder, masks, dev loss, resume."""
 
-import itertools
 import math
 from dataclasses import replace
 
@@ -105,28 +104,12 @@ def test_masks_change_from_step_to_step_and_repeat_with_the_seed(mini, tmp_path,
     assert mini.same(first, run(mini, step(mini, epochs=2)))
 
 
-class Killed(BaseException):
-    """Stands for SIGKILL."""
-
-
 @pytest.mark.parametrize("call", [1, 3, 8])
-def test_kill_and_resume_gives_the_uninterrupted_weights(mini, tmp_path, monkeypatch, call):
+def test_kill_and_resume_gives_the_uninterrupted_weights(mini, tmp_path, killed, call):
     asked = step(mini, "full", epochs=2)
     whole = run(mini, asked)
     mini.forget(tmp_path / "killed")
-    monkeypatch.setattr(loop, "SAVING_SHARE", float("inf"))
-    real, calls = loop.Loop._backward, itertools.count(1)
-
-    def kill(self, *batch):
-        if next(calls) == call:
-            raise Killed
-        return real(self, *batch)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(loop.Loop, "_backward", kill)
-        with pytest.raises(Killed):
-            run(mini, asked, checkpoint_seconds=0.0)
-    torch.manual_seed(12345)
+    killed(lambda: run(mini, asked, checkpoint_seconds=0.0), call)
     resumed = run(mini, asked, checkpoint_seconds=0.0)
     assert mini.same(whole, resumed) and mini.curve(whole) == mini.curve(resumed)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -12,10 +11,8 @@ from xstilts.data.load import load_examples
 from xstilts.data.sources import Sources
 from xstilts.data.translation import COLUMNS, translatable
 from xstilts.errors import fail
-from xstilts.files import flush, told
-from xstilts.spec import Answers, Choices, Example, Passage, Task, TextPair
-
-ENGLISH = "en"
+from xstilts.files import replacing, told
+from xstilts.spec import SOURCE_LANGUAGE, Answers, Choices, Example, Passage, Task, TextPair
 
 
 def export_rows(task: Task, sources: Sources, out: Path) -> tuple[Path, int]:
@@ -42,17 +39,11 @@ def export_rows(task: Task, sources: Sources, out: Path) -> tuple[Path, int]:
     if not languages:
         raise fail(f"task {task.name}", "has no training rows to translate")
     examples = load_examples(task, "train", languages, sources)
-    path = out / "translated" / task.name / ENGLISH / "train.jsonl"
+    path = out / "translated" / task.name / SOURCE_LANGUAGE / "train.jsonl"
     with told(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_name(f".{path.name}.{os.getpid()}")
-        try:
-            with temporary.open("w", encoding="utf-8", newline="\n") as stream:
-                stream.writelines(f"{json.dumps(row, ensure_ascii=False)}\n" for row in rows(examples))
-            flush(temporary)
-            temporary.replace(path)
-        finally:
-            temporary.unlink(missing_ok=True)
+        with replacing(path) as temporary, temporary.open("w", encoding="utf-8", newline="\n") as stream:
+            stream.writelines(f"{json.dumps(row, ensure_ascii=False)}\n" for row in rows(examples))
     return path, len(examples)
 
 

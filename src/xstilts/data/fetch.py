@@ -18,6 +18,7 @@ from pathlib import Path
 from xstilts import hub
 from xstilts.data.layout import CHECKSUMS, README, Repository, read_checksums, read_repository
 from xstilts.errors import Problem, XstiltsError, fail
+from xstilts.files import replacing
 from xstilts.hub import SHA256_LENGTH, Kind, Listing, checksum_of
 from xstilts.spec import GeneratedData, HubData, Task, UserData, unique
 
@@ -208,6 +209,5 @@ def _sha256(folder: Path, listing: Listing, name: str) -> str:
 
 def _write_checksums(folder: Path, title: str, sums: Mapping[str, str]) -> None:
     lines = [title, *(f"{sums[name]}  {name}" for name in sorted(sums))]
-    temporary = folder / f".{CHECKSUMS}"
-    temporary.write_text("\n".join(lines) + "\n", encoding="utf-8")
-    temporary.replace(folder / CHECKSUMS)
+    with replacing(folder / CHECKSUMS) as temporary:
+        temporary.write_text("\n".join(lines) + "\n", encoding="utf-8")

@@ -23,7 +23,7 @@ from xstilts.report.files import comparisons_csv, comparisons_json, scores_csv
 from xstilts.report.scores import board, scores
 from xstilts.report.tables import by_language, effect_matrix, outcome_table, overview
 from xstilts.report.view import View
-from xstilts.report.words import MODELS_ONLY, effect, plural, verdict
+from xstilts.report.words import MODELS_ONLY, aligned, effect, plural, verdict
 from xstilts.results import Results, load_results
 from xstilts.study import Comparison
 
@@ -91,8 +91,7 @@ def write(store: Path, study: str, out: Path, backbone: str | None = None) -> Wr
 def _headline(results: Results, found: Answer) -> str:
     """A line for each finding: what was compared, differences with their intervals, the verdict."""
     rows = [(finding.title, finding.figures, finding.verdict) for finding in found.findings]
-    widths = [max((len(row[column]) for row in rows), default=0) for column in range(2)]
-    lines = [f"{title:<{widths[0]}}  {figures:<{widths[1]}}  {word}" for title, figures, word in rows]
+    lines = aligned(rows)
     missing = f"{plural(len(results.missing), 'cell')} of {len(results.manifest.cells)} not run"
     return "\n".join([*lines, *([missing] if results.missing else []), *([found.caveat] if found.caveat else [])])
 

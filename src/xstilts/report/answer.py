@@ -6,11 +6,12 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from xstilts.compare import MIN_SEEDS, Flag, Outcome
-from xstilts.estimands import SOURCE_LANGUAGE, ZERO_SHOT
+from xstilts.estimands import ZERO_SHOT
 from xstilts.report.findings import Finding, finding
 from xstilts.report.view import View
 from xstilts.report.words import MODELS_ONLY, listing, plural
 from xstilts.schema import Manifest
+from xstilts.spec import SOURCE_LANGUAGE
 
 MINI = "mini"
 GENERATED = "The text of {} is generated: scores on it tell nothing about natural text."

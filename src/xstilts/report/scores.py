@@ -8,8 +8,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from xstilts.estimands import SOURCE_LANGUAGE
 from xstilts.results import Entry, Results
+from xstilts.spec import SOURCE_LANGUAGE
 
 
 class Score(NamedTuple):

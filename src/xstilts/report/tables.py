@@ -13,7 +13,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 
 from xstilts.compare import Outcome
-from xstilts.estimands import SOURCE_LANGUAGE, suite_targets
+from xstilts.estimands import suite_targets
 from xstilts.report.scores import Board, macro, zero_shot
 from xstilts.report.view import View
 from xstilts.report.words import (
@@ -30,6 +30,7 @@ from xstilts.report.words import (
     verdict,
 )
 from xstilts.results import Entry, Results
+from xstilts.spec import SOURCE_LANGUAGE
 from xstilts.study import Comparison
 
 Tone = Literal["up", "down", "none", "void", "plain"]
