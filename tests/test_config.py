@@ -57,9 +57,11 @@ def problems(tmp_path, text):
 
 
 def test_everything_shipped_is_counted():
-    assert [path.stem for path in STUDIES] == ["mini", "mirror", "real_sample", "xtreme", "xtreme_r"]
-    assert [path.stem for path in ADAPTERS] == ["full", "head", "houlsby_r16", "lora_r8", "pfeiffer_r16"]
-    assert method_kinds() == ("bottleneck", "full", "head", "lora")
+    assert [path.stem for path in STUDIES] == ["mini", "mini_compose", "mirror", "real_sample", "xtreme", "xtreme_r"]
+    bottlenecks = ["houlsby_r16", "madx_r2", "pfeiffer_r16", "pfeiffer_r16_madx2"]
+    others = ["dora_r8", "full", "head", "ia3", "lora_r8", "lora_r8_rs"]
+    assert [path.stem for path in ADAPTERS] == sorted(bottlenecks + others)
+    assert method_kinds() == ("bottleneck", "dora", "full", "head", "ia3", "lora")
 
 
 @pytest.mark.parametrize("path", STUDIES, ids=lambda path: path.stem)

@@ -64,7 +64,7 @@ def compute(monkeypatch, tmp_path):
         (directory / name).write_text(key(step))
         (directory / "result.json").write_text("{}")
 
-    monkeypatch.setattr(execute, "_compute", fake)
+    monkeypatch.setattr(execute, "compute", fake)
     return log
 
 
@@ -118,7 +118,7 @@ def test_evicted_weights_are_made_again_only_for_a_step_that_reads_them(plan, ma
 
 
 def test_a_failed_step_blocks_what_needs_it_and_nothing_else(plan, machine, monkeypatch):
-    honest = execute._compute
+    honest = execute.compute
     bad = next(
         name for name, step in plan.steps.items() if step.task.name == "mini_mnli" and step.method.kind == "full"
     )
@@ -128,7 +128,7 @@ def test_a_failed_step_blocks_what_needs_it_and_nothing_else(plan, machine, monk
             raise fail("here", "went wrong")
         honest(step, machine, directory)
 
-    monkeypatch.setattr(execute, "_compute", failing)
+    monkeypatch.setattr(execute, "compute", failing)
     outcome, events = run(plan, machine)
     assert list(outcome.failed) == [bad]
     assert len(outcome.blocked) == 3  # the target training, its prediction and the retrieval prediction
@@ -144,7 +144,7 @@ def test_what_the_disk_refuses_is_told(plan, machine, monkeypatch, error, expect
     def refuse(*_):
         raise OSError(error, os.strerror(error), "somewhere")
 
-    monkeypatch.setattr(execute, "_compute", refuse)
+    monkeypatch.setattr(execute, "compute", refuse)
     outcome, _ = run(plan, machine)
     assert all(expected in str(told) for told in outcome.failed.values())
     assert len(outcome.failed) + len(outcome.blocked) == len(plan.steps)
@@ -158,14 +158,14 @@ def test_an_interrupt_that_a_destructor_swallows_still_ends_the_run(plan, machin
             os.kill(os.getpid(), kind)
             time.sleep(0.01)
 
-    finish = execute._compute
+    finish = execute.compute
 
     def dying(step, machine, directory):
         Dying()
         finish(step, machine, directory)
 
     before = signal.signal(kind, signal.default_int_handler)
-    monkeypatch.setattr(execute, "_compute", dying)
+    monkeypatch.setattr(execute, "compute", dying)
     try:
         with pytest.raises(KeyboardInterrupt):
             run(plan, machine)
@@ -176,14 +176,14 @@ def test_an_interrupt_that_a_destructor_swallows_still_ends_the_run(plan, machin
 
 
 def test_a_signal_that_the_caller_ignores_stays_ignored(plan, machine, compute, monkeypatch):
-    finish = execute._compute
+    finish = execute.compute
 
     def signalled(step, machine, directory):
         os.kill(os.getpid(), signal.SIGINT)
         finish(step, machine, directory)
 
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)
-    monkeypatch.setattr(execute, "_compute", signalled)
+    monkeypatch.setattr(execute, "compute", signalled)
     try:
         run(plan, machine)
     finally:
@@ -192,13 +192,13 @@ def test_a_signal_that_the_caller_ignores_stays_ignored(plan, machine, compute, 
 
 
 def _run_slowly(plan, machine, seconds):
-    quick = execute._compute
+    quick = execute.compute
 
     def slow(*arguments):
         time.sleep(seconds)
         quick(*arguments)
 
-    execute._compute = slow
+    execute.compute = slow
     execute.run(plan, plan, machine, lambda event: None)
 
 
@@ -263,7 +263,7 @@ def test_a_module_below_a_stack_that_cannot_be_made_again_blocks_what_reads_it(p
     def failing(step, machine, directory):
         raise fail("here", "went wrong")
 
-    monkeypatch.setattr(execute, "_compute", failing)
+    monkeypatch.setattr(execute, "compute", failing)
     outcome, events = run(plan, machine)
     assert list(outcome.failed) == [below] and outcome.blocked == (key(predict),) and not outcome.made
     assert [event.kind for event in events] == ["started", "failed", "blocked"]

@@ -15,11 +15,15 @@ FILES = sorted(path for path in SOURCE.rglob("*.py"))
 LAYERS = (
     {"errors", "spec"},
     {"study", "catalogue", "files", "command"},
-    {"hub", "key", "memo", "store", "schema", "batches", "metrics", "search", "significance", "methods", "mini"},
-    {"lineage", "tasks", "data", "formats", "backbone", "estimands", "results", "baselines"},
-    {"config", "compare", "engine", "inspection"},
-    {"plan", "report"},
-    {"execute", "manifest", "inventory"},
+    {"hub", "key", "memo", "store", "schema", "batches", "search", "published", "fusion"}
+    | {"metrics", "significance", "methods", "mini"},
+    {"lineage", "tasks", "data", "formats", "merges", "backbone", "estimands", "results", "baselines"},
+    {"config", "compare", "composition", "bundle"},
+    {"plan", "report", "exchange", "engine", "inspection"},
+    {"doctor"},
+    {"intake", "manifest", "inventory"},
+    {"perform"},
+    {"execute"},
     {"session"},
 )
 LAYER = {name: level for level, names in enumerate(LAYERS) for name in names}
@@ -75,11 +79,14 @@ def test_planning_and_reporting_never_import_torch(name):
     assert not loads_torch(f"import xstilts.{name}")
 
 
+HELPED = ("doctor", "export_rows", "fetch", "inspect_task", "layers", "list_compositions", "list_tasks", "run")
+
+
 @pytest.mark.parametrize(
     "script",
     [
         "analysis/report.py",
-        *(f"experiments/{name}.py" for name in ("export_rows", "fetch", "inspect_task", "layers", "list_tasks", "run")),
+        *(f"experiments/{name}.py" for name in HELPED),
     ],
 )
 def test_help_is_fast_and_never_imports_torch(script):

@@ -1,7 +1,8 @@
 """A study's comparisons, expanded into outcomes: one difference with its interval each.
 
-Two systems are compared on every estimand, with the same intermediate task where both have one, else with against
-without. Everything a report says is said from these outcomes.
+Two systems are compared on every estimand: with the same intermediate where they share one; else each of the one side's
+with each of the other's, several that are used at once counting as one, and none as well. Everything a report says of
+differences is said from these outcomes.
 """
 
 from __future__ import annotations
@@ -11,18 +12,19 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
+from functools import cached_property
 from typing import Literal, NamedTuple
 
 import numpy as np
 from scipy.stats import false_discovery_control
 
-from xstilts.estimands import ALL, ALL_TARGETS, WITHOUT_RETRIEVAL, ZERO_SHOT, Estimand, estimands
+from xstilts.estimands import ALL, ALL_TARGETS, WITHOUT_RETRIEVAL, ZERO_SHOT, Estimand, Pair, estimands, pairs
 from xstilts.results import Entry, Results
-from xstilts.schema import CellRecord, Manifest
-from xstilts.significance.two_way import Interval, Linear, Scope, combine, linearise, two_way
+from xstilts.schema import CellRecord
+from xstilts.significance.two_way import Estimate, Interval, Linear, Scope, combine, linearise, one_sample, two_way
 from xstilts.study import Comparison
 
-Contrast = Literal["system", "intermediate"]
+Contrast = Literal["system", "intermediate", "intermediates"]
 
 MIN_SEEDS = 3  # below it an interval is honest, but too wide to hang a verdict on
 MIN_CLUSTERS = 30  # below it the variance over examples is itself a rough guess
@@ -36,7 +38,7 @@ class Flag(StrEnum):
     COLLAPSED = "includes a collapsed run"
     DIVERGED = "includes a diverged run"
     ONLY_FAILED = "all runs of a side collapsed or diverged"
-    ONE_INTERMEDIATE = "conditional on one intermediate training"
+    ONE_INTERMEDIATE = "conditional on one module that all seeds build on"
     NO_SEEDS = "a side without training: no seed variance"
     SAME_PREDICTIONS = "both sides are the same predictions"
     SHARED_PREDICTIONS = "some targets are the same predictions on both sides"
@@ -50,9 +52,12 @@ class Outcome:
     """One comparison on one estimand. Scores and differences in points; NaN where nothing can be said.
 
     Attributes:
-        intermediate: intermediate task of the candidate, else of the reference, else None.
-        contrast: what differs: the ``system`` (same intermediate task, or none on either side), or the ``intermediate``
-            task (with it − without).
+        intermediate: intermediate of the candidate, else of the reference, else None; of several that are used at once
+            the names in one.
+        reference_intermediate: that of the reference.
+        contrast: what differs: the ``system`` (same intermediate, or none on either side), having an ``intermediate``
+            (with it − without, or the reverse), or which ``intermediates`` there are (such as several − one), and then
+            the systems, too.
         difference: candidate − reference.
         low: lower end of the 95 % interval.
         high: upper end of the 95 % interval.
@@ -70,6 +75,7 @@ class Outcome:
     intermediate: str | None
     target: str
     language: str
+    reference_intermediate: str | None = None
     candidate_score: float = math.nan
     reference_score: float = math.nan
     difference: float = math.nan
@@ -108,28 +114,29 @@ def compare(results: Results) -> tuple[Outcome, ...]:
     outcomes = [
         bench.outcome(comparison, pair, estimand)
         for comparison in study.comparison
-        for pair in _pairs(results.manifest, comparison)
+        for pair in pairs(study, comparison)
         for estimand in wanted
     ]
     return _corrected(outcomes)
 
 
-class _Pair(NamedTuple):
-    """Intermediate task of the candidate and of the reference."""
+class Average(NamedTuple):
+    """The score of one system with its interval, and the number of its independent trainings; 0 without training."""
 
-    candidate: str | None
-    reference: str | None
+    estimate: Estimate
+    seeds: int
 
 
-def _pairs(manifest: Manifest, comparison: Comparison) -> Iterator[_Pair]:
-    starts = {system.name: system.start for system in manifest.study.system}
-    with_candidate = starts[comparison.candidate] != "cold"
-    with_reference = starts[comparison.reference] != "cold"
-    if not (with_candidate or with_reference):
-        yield _Pair(None, None)
-        return
-    for name in manifest.study.intermediates:
-        yield _Pair(name if with_candidate else None, name if with_reference else None)
+def average(results: Results, system: str, intermediates: Sequence[str | None], estimand: Estimand) -> Average | None:
+    """Score one system by itself, averaged over some of its intermediates.
+
+    Of several intermediates the average of just these is meant; those that were not tried have no part in its interval.
+
+    Returns:
+        None where a cell of it was not run.
+    """
+    side = _Bench(results).average(system, intermediates, estimand)
+    return None if side is None else Average(one_sample(side.linear), side.seeds)
 
 
 # ------------------------------------------------------------------------------------------------------- outcomes
@@ -154,8 +161,8 @@ class _Side(NamedTuple):
 
     @property
     def trainings(self) -> set[str]:
-        """Keys of the trainings that were predicted with."""
-        return {cell.train for cell in self.used if cell.train is not None}
+        """Keys of what was predicted with."""
+        return {key for cell in self.used for key in cell.own}
 
 
 @dataclass
@@ -165,7 +172,7 @@ class _Bench:
     results: Results
     linears: dict[tuple[tuple[str, ...], str], Linear] = field(default_factory=dict)
 
-    def outcome(self, comparison: Comparison, pair: _Pair, estimand: Estimand) -> Outcome:
+    def outcome(self, comparison: Comparison, pair: Pair, estimand: Estimand) -> Outcome:
         ours = self._entries(comparison.candidate, pair.candidate, estimand)
         theirs = self._entries(comparison.reference, pair.reference, estimand)
         blank = _blank(comparison, pair, estimand)
@@ -176,8 +183,8 @@ class _Bench:
             seeds = other_seeds = _replicates([*ours, *theirs])
         if not (seeds and other_seeds):
             return blank
-        candidate = self._side(ours, seeds, estimand)
-        reference = self._side(theirs, other_seeds, estimand)
+        candidate = self._side([ours], seeds, estimand)
+        reference = self._side([theirs], other_seeds, estimand)
         interval = two_way(candidate.linear, reference.linear, comparison.seeds == "paired")
         if candidate.predictions == reference.predictions:
             interval = _nothing(interval)
@@ -192,6 +199,13 @@ class _Bench:
             **interval._asdict(),
         )
 
+    def average(self, system: str, intermediates: Sequence[str | None], estimand: Estimand) -> _Side | None:
+        """One system, averaged over intermediates; None where a cell was not run."""
+        groups = [self._entries(system, name, estimand) for name in intermediates]
+        entries = [cells for group in groups for cells in group]
+        seeds = _replicates(entries) if all(entries) else ()
+        return self._side(groups, seeds, estimand) if seeds else None
+
     def _entries(self, system: str, intermediate: str | None, estimand: Estimand) -> list[Cells]:
         return [self.results.cells.get(Entry(system, intermediate, target), {}) for target in estimand.targets]
 
@@ -199,13 +213,17 @@ class _Bench:
         panel = self.results.panels[target]
         return len(panel.clusters[panel.rows[language]])
 
-    def _side(self, entries: Sequence[Cells], seeds: tuple[int, ...], estimand: Estimand) -> _Side:
-        used = {}
-        for target, cells in zip(estimand.targets, entries, strict=True):
-            used[target] = tuple(cells.values())[:1] if _is_direct(cells) else tuple(cells[seed] for seed in seeds)
-        parts = [self._linear(used[target], language) for target, language in estimand.weights]
-        linear = combine(parts, tuple(estimand.weights.values()))
-        return _Side(linear, tuple(cell for cells in used.values() for cell in cells))
+    def _side(self, groups: Sequence[Sequence[Cells]], seeds: tuple[int, ...], estimand: Estimand) -> _Side:
+        """The mean over ``groups`` of one system's entries; each group holds the cells of every target."""
+        parts: list[Linear] = []
+        shares: list[float] = []
+        cells: list[CellRecord] = []
+        for group in groups:
+            used = {target: _used(each, seeds) for target, each in zip(estimand.targets, group, strict=True)}
+            parts += [self._linear(used[target], language) for target, language in estimand.weights]
+            shares += [weight / len(groups) for weight in estimand.weights.values()]
+            cells += [cell for each in used.values() for cell in each]
+        return _Side(combine(parts, shares), tuple(cells))
 
     def _linear(self, cells: tuple[CellRecord, ...], language: str) -> Linear:
         """Score and influence values of one (target, language), one row per cell."""
@@ -218,9 +236,14 @@ class _Bench:
             self.linears[name] = linearise(above, below, panel.clusters[rows], cells[0].train is None)
         return self.linears[name]
 
-    def _shares_intermediate(self, side: _Side) -> bool:
-        keys = {cell.intermediate_train for cell in side.used if cell.intermediate_train is not None}
-        return len(keys) == 1 and len(self.results.manifest.study.seeds) > 1
+    @cached_property
+    def _on_one(self) -> set[Entry]:
+        """Entries whose seeds all build on one and the same module, trained once or published."""
+        below: dict[Entry, list[set[str]]] = {}
+        for cell in self.results.manifest.cells:
+            entry = Entry(cell.system, cell.intermediate, cell.target)
+            below.setdefault(entry, []).append({*cell.sources, *self.results.manifest.modules(cell)})
+        return {entry for entry, keys in below.items() if len(keys) > 1 and set.intersection(*keys)}
 
     def _flags(self, candidate: _Side, reference: _Side) -> Iterator[Flag]:
         used = (*candidate.used, *reference.used)
@@ -234,7 +257,7 @@ class _Bench:
         sides = [self._statuses(side.trainings) for side in (candidate, reference)]
         if any(side and "ok" not in side for side in sides):
             yield Flag.ONLY_FAILED
-        if any(self._shares_intermediate(side) for side in (candidate, reference)):
+        if any(Entry(cell.system, cell.intermediate, cell.target) in self._on_one for cell in used):
             yield Flag.ONE_INTERMEDIATE
         if any(side.seeds == 0 for side in (candidate, reference)):
             yield Flag.NO_SEEDS
@@ -246,9 +269,12 @@ class _Bench:
         yield from self._contamination(used)
 
     def _contamination(self, cells: Sequence[CellRecord]) -> Iterator[Flag]:
-        if any(self.results.manifest.overlaps(cell.intermediate, cell.target) for cell in cells):
+        manifest = self.results.manifest
+        overlaps = any(manifest.overlaps(cell.intermediate, cell.target) for cell in cells)
+        if overlaps:
             yield Flag.CONTAMINATED
-        elif any(cell.intermediate is not None for cell in cells):
+        built_on = not overlaps and any(cell.intermediate is not None for cell in cells)
+        if built_on or any(manifest.published(cell) for cell in cells):
             yield Flag.CONTAMINATION_UNKNOWN
 
     def _statuses(self, keys: Iterable[str | None]) -> set[str]:
@@ -263,17 +289,24 @@ def _nothing(interval: Interval) -> Interval:
     return Interval(0.0, 0.0, 0.0, 1.0, math.nan, 0.0, 0.0, 0.0, interval.scope, interval.clusters)
 
 
-def _blank(comparison: Comparison, pair: _Pair, estimand: Estimand) -> Outcome:
+def _blank(comparison: Comparison, pair: Pair, estimand: Estimand) -> Outcome:
     """The outcome of what was not run."""
+    contrast: Contrast = "intermediate" if None in pair else "intermediates"
     return Outcome(
         comparison=comparison.name,
         candidate=comparison.candidate,
         reference=comparison.reference,
-        contrast="system" if pair.candidate == pair.reference else "intermediate",
+        contrast="system" if pair.candidate == pair.reference else contrast,
         intermediate=pair.candidate or pair.reference,
+        reference_intermediate=pair.reference,
         target=estimand.target,
         language=estimand.language,
     )
+
+
+def _used(cells: Cells, seeds: tuple[int, ...]) -> tuple[CellRecord, ...]:
+    """The cells of one entry that count; of the bare backbone one."""
+    return tuple(cells.values())[:1] if _is_direct(cells) else tuple(cells[seed] for seed in seeds)
 
 
 def _is_direct(cells: Cells) -> bool:

@@ -15,9 +15,10 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from xstilts.errors import Problem, XstiltsError, fail
+from xstilts.merges import load_merge
 from xstilts.methods import load_method
-from xstilts.spec import AdapterConfig, Recipe, Role, StartName, unique
-from xstilts.study import Study, System
+from xstilts.spec import SOURCE_LANGUAGE, AdapterConfig, Recipe, Role, StartName, unique
+from xstilts.study import OTHER, Study, System
 from xstilts.tasks import load_task, task_names
 
 M = TypeVar("M", bound=BaseModel)
@@ -48,7 +49,7 @@ def load_study(name: str, studies: Path, adapter_configs: Path) -> Loaded:
     content = _read(path)
     problems = list(_name_problems(content, path.name, _stems(adapter_configs)))
     try:
-        study = _validate(Study, content, path.name)
+        study = validated(Study, content, path.name)
     except XstiltsError as error:
         raise XstiltsError(*error.problems, *problems) from error
     problems += _study_problems(study, path.name)
@@ -66,11 +67,17 @@ def load_study(name: str, studies: Path, adapter_configs: Path) -> Loaded:
 
 
 def load_adapter(path: Path) -> AdapterConfig:
-    """Read one adapter configuration; its kind's own ``Options`` validate and complete the options."""
-    config = _validate(AdapterConfig, _read(path), path.name)
+    """Read one adapter configuration; its kind's own ``Options`` validate the options.
+
+    Only what differs from the defaults is kept, so that a new option does not rename artefacts that exist.
+
+    Raises:
+        XstiltsError: no TOML, an unknown kind, or options that the kind does not have or allow.
+    """
+    config = validated(AdapterConfig, _read(path), path.name)
     kind = load_method(config.kind, f"{path.name}: kind")
-    options = _validate(kind.Options, config.options, f"{path.name}: options")
-    return AdapterConfig(kind=config.kind, options=options.model_dump())
+    options = validated(kind.Options, config.options, f"{path.name}: options")
+    return AdapterConfig(kind=config.kind, options=options.model_dump(exclude_defaults=True))
 
 
 def resolve_recipe(study: Study, system: System, role: Role, task: str) -> Recipe:
@@ -80,7 +87,7 @@ def resolve_recipe(study: Study, system: System, role: Role, task: str) -> Recip
     merged: dict[str, Any] = {}
     for layer in layers:
         merged |= layer
-    return _validate(Recipe, merged, f"{study.name}: recipe")
+    return validated(Recipe, merged, f"{study.name}: recipe")
 
 
 # ------------------------------------------------------------------------------------------------------- problems
@@ -88,17 +95,26 @@ def resolve_recipe(study: Study, system: System, role: Role, task: str) -> Recip
 
 def _name_problems(content: dict[str, Any], file: str, adapters: tuple[str, ...]) -> Iterator[Problem]:
     """Names that nothing carries, in whatever the file holds: told beside what is wrong with its structure."""
-    mixtures = _tables(content.get("mixture"))
-    mixed = _strings([mixture.get("name") for mixture in mixtures])
+    mixtures, chains = _tables(content.get("mixture")), _tables(content.get("chain"))
+    mixed, chained = (_strings([table.get("name") for table in tables]) for tables in (mixtures, chains))
+    modules = tuple(content["module"]) if isinstance(content.get("module"), dict) else ()
+    own = {"mixture": mixed, "chain": chained, "module": list(modules)}
     preliminary = content.get("preliminary")
     for field, given, allowed in (
-        ("intermediates", _strings(content.get("intermediates")), (*task_names(), *mixed)),
+        ("intermediates", _strings(content.get("intermediates")), (*task_names(), *mixed, *chained, *modules)),
         ("targets", _strings(content.get("targets")), task_names()),
         ("preliminary", _strings(list(preliminary.values()) if isinstance(preliminary, dict) else []), task_names()),
         *((f"mixture {each.get('name')}: tasks", _strings(each.get("tasks")), task_names()) for each in mixtures),
+        *((f"chain {each.get('name')}: tasks", _strings(each.get("tasks")), task_names()) for each in chains),
     ):
         yield from _unknown(f"{file}: {field}", "unknown task", given, allowed)
-    yield from (Problem(f"{file}: mixture", "has the name of a task", each) for each in mixed if each in task_names())
+    for kind, names in own.items():
+        yield from (
+            Problem(f"{file}: {kind}", "has the name of a task", each) for each in names if each in task_names()
+        )
+        yield from _repeated(f"{file}: {kind}.name", names)
+    twice = [name for name in unique(mixed) if name in (*chained, *modules)] + [n for n in chained if n in modules]
+    yield from (Problem(f"{file}: intermediates", "two things have this name", name) for name in unique(twice))
     systems, comparisons = _tables(content.get("system")), _tables(content.get("comparison"))
     names = [str(system.get("name")) for system in systems]
     for system in systems:
@@ -113,7 +129,6 @@ def _name_problems(content: dict[str, Any], file: str, adapters: tuple[str, ...]
         ("intermediates", _strings(content.get("intermediates"))),
         ("targets", _strings(content.get("targets"))),
         ("system.name", names),
-        ("mixture.name", mixed),
         ("comparison.name", [str(comparison.get("name")) for comparison in comparisons]),
     ):
         yield from _repeated(f"{file}: {field}", given)
@@ -130,10 +145,22 @@ def _study_problems(study: Study, file: str) -> Iterator[Problem]:
     for mixture in study.mixture:
         yield from _repeated(f"{file}: mixture {mixture.name}: tasks", mixture.tasks)
     for system in study.system:
-        if system.start != "cold" and not study.intermediates:
-            yield Problem(f"{file}: system {system.name}", f"start {system.start!r} needs intermediates")
+        yield from _system_problems(study, system, f"{file}: system {system.name}")
     yield from _language_problems(study, file)
     yield from _recipe_problems(study)
+
+
+def _system_problems(study: Study, system: System, where: str) -> Iterator[Problem]:
+    """Names that a system uses: of intermediates, languages and published modules."""
+    if system.start != "cold" and not study.intermediates:
+        yield Problem(where, f"start {system.start!r} needs intermediates")
+    yield from _unknown(f"{where}: intermediates", "not one of the study", system.intermediates, study.intermediates)
+    yield from _repeated(f"{where}: intermediates", system.intermediates)
+    modules = system.language_modules
+    yield from _unknown(f"{where}: language_modules", "unknown module", modules.values(), study.module)
+    spoken = {code for name in {*study.targets} & {*task_names()} for code in load_task(name).languages("test")}
+    allowed = (SOURCE_LANGUAGE, OTHER, *sorted(spoken))
+    yield from _unknown(f"{where}: language_modules", "no target task has this language", modules, allowed)
 
 
 def _protocol_problems(study: Study, file: str) -> Iterator[Problem]:
@@ -147,12 +174,18 @@ def _protocol_problems(study: Study, file: str) -> Iterator[Problem]:
         f"{file}: targets", "masked language modelling is only trained, never tested", study.targets, unlabelled
     )
     yield from _among(f"{file}: preliminary", "masked language modelling can only be intermediate", before, unlabelled)
+    roles += [(f"chain {each.name}", each.tasks) for each in study.chain]
     for field, names in (("intermediates", study.intermediates), ("preliminary", before), *roles):
         yield from _among(f"{file}: {field}", "the task has no training rows", names, untrained)
     for target in (target for target, name in study.preliminary.items() if target == name):
         yield Problem(f"{file}: preliminary", "a task before itself; train it for more epochs instead", target)
-    for mixture in (each.name for each in study.mixture if each.name not in study.intermediates):
-        yield Problem(f"{file}: mixture", "is not among the intermediates", mixture, study.intermediates)
+    for kind, tables in (("mixture", study.mixture), ("chain", study.chain)):
+        for name in (each.name for each in tables if each.name not in study.intermediates):
+            yield Problem(f"{file}: {kind}", "is not among the intermediates", name, study.intermediates)
+    swapped = {name for system in study.system for name in system.language_modules.values()}
+    for name in (name for name in study.module if name not in {*study.intermediates, *swapped}):
+        what = "is neither among the intermediates nor in a system's language_modules"
+        yield Problem(f"{file}: module", what, name)
 
 
 def _among(where: str, what: str, names: Iterable[str], wrong: set[str]) -> Iterator[Problem]:
@@ -170,8 +203,8 @@ def _recipe_problems(study: Study) -> Iterator[Problem]:
     """Resolve every recipe the study will use; each distinct problem is told once."""
     found: dict[Problem, None] = {}
     for system in study.system:
-        sources = study.intermediates if system.start != "cold" else ()
-        uses: list[tuple[Role, str]] = [("intermediate", task) for task in sources]
+        names = () if system.start == "cold" else system.intermediates or study.intermediates
+        uses: list[tuple[Role, str]] = [("intermediate", each) for name in names for each in study.trained_for(name)]
         uses += [("target", task) for task in (*study.preliminary.values(), *study.targets)]
         for role, task in uses:
             try:
@@ -186,15 +219,31 @@ def _start_problems(study: Study, file: str, adapters: dict[str, AdapterConfig])
     for system in study.system:
         config = adapters[system.adapter]
         where = f"{file}: system {system.name}"
-        continued = any(load_task(target).trained for target in study.preliminary)
-        starts: tuple[StartName, ...] = (system.start, "warm") if continued else (system.start,)
-        for start in dict.fromkeys(starts):
+        for start in _starts(study, system):
             reason = load_method(config.kind).refuse(start)
             if reason:
                 problems.append(Problem(where, f"start {start!r} with {system.adapter!r} is refused: {reason}"))
         if (system.mode == "fullft") != (config.kind == "full"):
             problems.append(Problem(where, f"mode {system.mode!r} does not fit adapter kind {config.kind!r}"))
+        if system.start == "merge":
+            try:
+                kind = load_merge(system.merging.kind, f"{where}: merge.kind")
+                validated(kind.Options, system.merging.options, f"{where}: merge.options")
+            except XstiltsError as error:
+                problems += error.problems
     return problems
+
+
+def _starts(study: Study, system: System) -> tuple[StartName, ...]:
+    """Every start that a training of the system has."""
+    found: list[StartName] = ["stack"] if system.language_modules else []
+    if system.start != "merge":
+        found.append(system.start)
+    elif system.merging.into != "direct":
+        found.append(system.merging.into)
+    if any(load_task(target).trained for target in study.preliminary):
+        found.append("warm")
+    return unique(found)
 
 
 def _unknown(where: str, what: str, names: Iterable[str], allowed: Iterable[str]) -> Iterator[Problem]:
@@ -229,8 +278,12 @@ def _tables(value: object) -> list[dict[str, Any]]:
     return [each for each in value if isinstance(each, dict)] if isinstance(value, list) else []
 
 
-def _validate(model: type[M], content: object, where: str) -> M:
-    """Validate as strict JSON, where arrays may become tuples but nothing else is coerced."""
+def validated(model: type[M], content: object, where: str) -> M:
+    """Validate as strict JSON, where arrays may become tuples but nothing else is coerced.
+
+    Raises:
+        XstiltsError: with every problem of the content.
+    """
     try:
         return model.model_validate_json(json.dumps(content, default=str))
     except ValidationError as error:

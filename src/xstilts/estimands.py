@@ -1,4 +1,4 @@
-"""What a study's comparisons are about: weighted means of cells (target, language).
+"""What a study's comparisons are about: weighted means of cells (target, language), and which intermediates meet.
 
 One language, the mean over a target's languages, and the mean over targets of those means; the means once over all
 languages and once over the zero-shot ones, which have no labelled training data.
@@ -6,11 +6,13 @@ languages and once over the zero-shot ones, which have no labelled training data
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
 from xstilts.schema import Manifest
 from xstilts.spec import RETRIEVAL_FORMATS, SOURCE_LANGUAGE
+from xstilts.study import Comparison, Study
 
 ALL = "all"
 ZERO_SHOT = "zero-shot"
@@ -50,6 +52,13 @@ def estimands(manifest: Manifest) -> Iterator[Estimand]:
         yield from _macro(name, targets, spoken, foreign)
 
 
+def primary(manifest: Manifest) -> Estimand:
+    """The mean over targets that a report speaks of first: without retrieval and zero-shot, where there is one."""
+    found = {(each.target, each.language): each for each in estimands(manifest)}
+    wanted = itertools.product((WITHOUT_RETRIEVAL, ALL_TARGETS), (ZERO_SHOT, ALL))
+    return next(found[name] for name in wanted if name in found)
+
+
 def suite_targets(manifest: Manifest) -> dict[str, tuple[str, ...]]:
     """The sets of targets that are averaged over: without retrieval, and all of them where that is another set."""
     targets = manifest.study.targets
@@ -69,3 +78,18 @@ def _macro(name: str, targets: tuple[str, ...], spoken: Languages, foreign: Lang
         }
         if weights:
             yield Estimand(name, label, weights)
+
+
+class Pair(NamedTuple):
+    """Intermediate of the candidate and of the reference."""
+
+    candidate: str | None
+    reference: str | None
+
+
+def pairs(study: Study, comparison: Comparison) -> tuple[Pair, ...]:
+    """Which intermediates of two systems meet: those that both have, or else all of the one with all of the other."""
+    systems = {system.name: system for system in study.system}
+    ours, theirs = (study.used_by(systems[name]) for name in (comparison.candidate, comparison.reference))
+    common = tuple(Pair(name, name) for name in ours if name in theirs)
+    return common or tuple(itertools.starmap(Pair, itertools.product(ours, theirs)))

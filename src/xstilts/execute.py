@@ -17,39 +17,21 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-from xstilts.data import Sources, fingerprint, load_examples, load_training
 from xstilts.errors import XstiltsError, fail
 from xstilts.files import told, write_json
 from xstilts.key import describe, key
 from xstilts.lineage import reads
+from xstilts.perform import Machine, compute
 from xstilts.plan import Plan, evictable
-from xstilts.spec import Example, Predict, Step, TaskData, Train
+from xstilts.spec import Predict, Step
 from xstilts.store import Store
-from xstilts.tasks import load_task
 
 POLL_SECONDS = 0.2  # between two looks at a step that another process is working on
-
-
-@dataclass(frozen=True)
-class Machine:
-    """Where a plan runs.
-
-    Attributes:
-        device: a torch device name.
-        workers: processes that run steps side by side.
-        live: whether one training may draw its own progress bar.
-    """
-
-    store: Store
-    sources: Sources
-    device: str
-    workers: int = 1
-    live: bool = False
 
 
 class Event(NamedTuple):
@@ -81,7 +63,7 @@ def _missing(plan: Plan, needs: Mapping[str, tuple[str, ...]], store: Store) -> 
     wanted: set[str] = set()
     read: set[str] = set()
     for name, step in reversed(plan.steps.items()):
-        evicted = isinstance(step, Train) and name in read and not store.has_weights(name)
+        evicted = not isinstance(step, Predict) and name in read and not store.has_weights(name)
         if not store.is_done(name) or evicted:
             wanted.add(name)
             read.update(needs[name])
@@ -150,55 +132,10 @@ def perform(step: Step, machine: Machine) -> str | None:
         directory = store.begin(name)
         began = time.perf_counter()
         with told(directory):
-            _compute(step, machine, directory)
+            compute(step, machine, directory)
         write_json(directory / "step.json", {"key": name, "step": describe(step), **_origin()})
         store.publish(name)
         return f"{time.perf_counter() - began:.1f} s"
-
-
-def _compute(step: Step, machine: Machine, directory: Path) -> None:
-    from xstilts.engine import predict, train
-    from xstilts.engine.compose import Runtime
-
-    features = machine.store.root / "cache" / "features"
-    runtime = Runtime(
-        machine.device, lambda source: machine.store.verified(key(source)), machine.live, features=features
-    )
-    task = load_task(step.task.name)
-    try:
-        if isinstance(step, Train):
-            members = []
-            for data in step.tasks:
-                member = load_task(data.name)
-                rows = load_training(member, data.language, machine.sources)
-                dev = load_examples(member, "dev", member.languages("dev"), machine.sources)
-                _check_rows(data, rows, dev)
-                members.append((member, train.TrainingData(rows, dev)))
-            train.run(step, members, directory, runtime)
-        else:
-            examples = load_examples(task, step.split, step.languages, machine.sources)
-            there = step.calibration
-            dev = () if there is None else load_examples(task, there, step.languages, machine.sources)
-            _check_rows(step.task, dev, examples)
-            predict.run(step, task, examples, directory, runtime, dev)
-    except (MemoryError, RuntimeError) as error:
-        if not _is_out_of_memory(error):
-            raise
-        hint = "out of memory; set micro_batch or gradient_checkpointing in the recipe"
-        raise fail(f"{type(step).__name__} {step.task.name}", hint) from error
-
-
-def _check_rows(data: TaskData, *parts: Sequence[Example]) -> None:
-    """Refuse rows that are not those the step was planned with: its key would name another result."""
-    if fingerprint([example for part in parts for example in part]) != data.fingerprint:
-        raise fail(f"task {data.name}", "its rows changed since the study was planned; run the study again")
-
-
-def _is_out_of_memory(error: Exception) -> bool:
-    """Torch has a type for a full GPU, and a plain RuntimeError for a full main memory."""
-    import torch
-
-    return isinstance(error, MemoryError | torch.OutOfMemoryError) or "DefaultCPUAllocator" in str(error)
 
 
 # --------------------------------------------------------------------------------------------------- bookkeeping
@@ -286,8 +223,8 @@ class _Progress:
         )
 
     def _is_finished(self, name: str) -> bool:
-        is_train = isinstance(self.plan.steps[name], Train)
-        return self.store.is_done(name) and (not is_train or self.store.has_weights(name))
+        has_none = isinstance(self.plan.steps[name], Predict)
+        return self.store.is_done(name) and (has_none or self.store.has_weights(name))
 
     def _release(self, name: str) -> None:
         """Let the steps start that waited for this one alone."""

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import get_args
 
 from xstilts.data import Sources
+from xstilts.data.findings import Unit
 from xstilts.data.identity import identify
 from xstilts.data.sources import repositories
 from xstilts.errors import Problem, XstiltsError
 from xstilts.lineage import inputs
 from xstilts.plan import TRAINING_SPLITS
-from xstilts.spec import GeneratedData, HubData, Split, Step, Task, TaskData, Train, unique
+from xstilts.spec import Combine, GeneratedData, HubData, Import, Predict, Split, Step, Task, TaskData, Train, unique
 from xstilts.tasks import load_task
 
 MOST_LISTED = 5  # names of what is there instead of what was asked for
@@ -79,7 +81,7 @@ class Inventory:
 
 def _short(problem: Problem) -> Problem:
     """A problem without a long list of what else a mirror holds: of many tasks, each would repeat it."""
-    of_a_row = ": row " in problem.where
+    of_a_row = any(f": {unit} " in problem.where for unit in get_args(Unit))
     return problem if of_a_row or len(problem.allowed) <= MOST_LISTED else replace(problem, allowed=())
 
 
@@ -102,12 +104,19 @@ def lacks_data(step: Step) -> bool:
 
 def origin(step: Step, sources: Sources) -> str:
     """Where the rows of a step come from, in a few words."""
-    splits = TRAINING_SPLITS if isinstance(step, Train) else (step.split, step.calibration or step.split)
+    if isinstance(step, Import):
+        return f"published: {step.path}"
+    splits = (step.split, step.calibration or step.split) if isinstance(step, Predict) else TRAINING_SPLITS
     return ", ".join(unique(_origin(load_task(each.name), splits, each.language, sources) for each in _task_data(step)))
 
 
 def _task_data(step: Step) -> tuple[TaskData, ...]:
-    return step.tasks if isinstance(step, Train) else (step.task,)
+    """The rows that a step reads itself."""
+    if isinstance(step, Train):
+        return step.tasks
+    if isinstance(step, Predict):
+        return (step.task,)
+    return (step.task,) if isinstance(step, Combine) and step.task is not None else ()
 
 
 def _origin(task: Task, splits: tuple[Split, ...], translation: str | None, sources: Sources) -> str:

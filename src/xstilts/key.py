@@ -14,10 +14,10 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from xstilts.spec import UNHASHED, Predict, Recipe, Step, Train
+from xstilts.spec import UNHASHED, Combine, Import, Predict, Recipe, Step, Train
 
 # Raised by hand when a change of code changes what a step computes.
-CODE_VERSION = {"Train": 1, "Predict": 1}
+CODE_VERSION = {"Train": 1, "Predict": 1, "Import": 1, "Combine": 1}
 
 
 def key(step: Step) -> str:
@@ -52,7 +52,7 @@ def _fields(value: Any, spell_out: bool = False) -> dict[str, Any]:
 
 
 def _plain(value: Any, spell_out: bool) -> Any:
-    if isinstance(value, Train | Predict):
+    if isinstance(value, Train | Predict | Import | Combine):
         return {"key": key(value), **_fields(value, spell_out)} if spell_out else key(value)
     if dataclasses.is_dataclass(value):
         return _fields(value, spell_out)

@@ -13,9 +13,10 @@ from xstilts.data import Sources, load_examples
 from xstilts.data.identity import identify
 from xstilts.files import write_json
 from xstilts.key import key
+from xstilts.lineage import lineage, reads
 from xstilts.memo import recall, remember
-from xstilts.plan import Cell, Plan
-from xstilts.spec import SOURCE_LANGUAGE, GeneratedData, Predict, unique
+from xstilts.plan import Cell, Plan, closure
+from xstilts.spec import SOURCE_LANGUAGE, GeneratedData, Predict, Train, unique
 from xstilts.store import Store
 from xstilts.tasks import load_task
 
@@ -51,7 +52,8 @@ def _untranslated(plan: Plan) -> list[str]:
     """Intermediate tasks that are trained as published although the study trains on translations."""
     if plan.loaded.study.intermediate_language == SOURCE_LANGUAGE:
         return []
-    trains = (cell.intermediate_train for cell in plan.cells if cell.intermediate_train is not None)
+    intermediates = {key(each): each for cell in plan.cells for each in cell.intermediates}
+    trains = [source for each in intermediates.values() for source in lineage(each) if isinstance(source, Train)]
     return list(unique(data.name for train in trains for data in train.tasks if data.language is None))
 
 
@@ -82,6 +84,9 @@ def _cell(cell: Cell) -> dict[str, Any]:
         "train": None if cell.train is None else key(cell.train),
         "preliminary_train": None if cell.preliminary_train is None else key(cell.preliminary_train),
         "intermediate_train": None if cell.intermediate_train is None else key(cell.intermediate_train),
+        "intermediate_trains": [key(source) for source in cell.intermediates],
+        "modules": [key(source) for source in reads(cell.predict)],
+        "behind": list(unique(key(step) for step in closure(cell.predict)[:-1])),
     }
 
 

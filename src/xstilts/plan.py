@@ -5,34 +5,45 @@ Sharing falls out of the keys: two cells that need the same training name the sa
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+import itertools
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from types import MappingProxyType
 from typing import Literal
 
-from xstilts.config import Loaded, resolve_recipe
+from xstilts.composition import check, named, start_name
+from xstilts.config import Loaded, resolve_recipe, validated
 from xstilts.data.translation import translatable
 from xstilts.errors import Problem, XstiltsError, fail
 from xstilts.key import key
 from xstilts.lineage import inputs, reads
+from xstilts.merges import load_merge
 from xstilts.metrics import load_metric
 from xstilts.spec import (
     SOURCE_LANGUAGE,
+    AdapterConfig,
     Backbone,
     Cold,
+    Combine,
+    Fuse,
+    Import,
     Mixture,
     Mode,
     Predict,
     Recipe,
     Role,
+    Source,
     Split,
     Stack,
     Start,
     Step,
+    Swap,
     TaskData,
     Train,
     Warm,
+    unique,
 )
-from xstilts.study import System
+from xstilts.study import OTHER, POOLED, System
 from xstilts.tasks import load_task
 
 Precision = Literal["fp32", "bf16"]
@@ -52,9 +63,9 @@ class Cell:
 
     Attributes:
         intermediate: None for a system that starts cold.
-        train: the training whose model was predicted with; None for the bare backbone.
+        train: what was predicted with; None for the bare backbone.
         preliminary_train: the training of the preliminary task, if the target has one.
-        intermediate_train: the training of the intermediate task, if there is one.
+        intermediates: the intermediate modules: none, one, or several that are fused or merged.
     """
 
     system: str
@@ -62,9 +73,14 @@ class Cell:
     target: str
     seed: int
     predict: Predict
-    train: Train | None
+    train: Source | None
     preliminary_train: Train | None
-    intermediate_train: Train | None
+    intermediates: tuple[Source, ...]
+
+    @property
+    def intermediate_train(self) -> Source | None:
+        """The intermediate module, where there is one and no more."""
+        return self.intermediates[0] if len(self.intermediates) == 1 else None
 
 
 @dataclass(frozen=True)
@@ -98,6 +114,7 @@ def expand(
     backbone: Backbone,
     fingerprint: Fingerprint,
     auto_precision: Precision,
+    modules: Mapping[str, Import] = MappingProxyType({}),
 ) -> Plan:
     """Expand a study.
 
@@ -106,20 +123,26 @@ def expand(
         backbone: the frozen encoder.
         fingerprint: (task, splits, languages, language of the user's translation or None) → hash of those rows.
         auto_precision: what ``precision = "auto"`` means on the device the study will run on.
+        modules: the study's published modules, by name.
 
     Raises:
-        XstiltsError: an intermediate task that cannot be trained.
+        XstiltsError: everything that cannot be composed, and why; lengths and layers that the backbone lacks.
     """
     study = loaded.study
     _check_sizes(loaded, backbone)
-    builder = _Builder(loaded, backbone, fingerprint, auto_precision)
-    cells = [
-        builder.cell(system, intermediate, target, seed)
-        for system in study.system
-        for intermediate in ((None,) if system.start == "cold" else study.intermediates)
-        for target in study.targets
-        for seed in study.seeds
-    ]
+    builder = _Builder(loaded, backbone, fingerprint, auto_precision, modules)
+    cells, problems = [], dict[Problem, None]()
+    for system in study.system:
+        for intermediate, target in itertools.product(study.used_by(system), study.targets):
+            try:
+                found = [builder.cell(system, intermediate, target, seed) for seed in study.seeds]
+                check(found[0].predict)
+                cells += found
+            except XstiltsError as error:
+                where = f"{study.name}: system {system.name}"
+                problems |= {replace(each, where=f"{where}: {each.where}"): None for each in error.problems}
+    if problems:
+        raise XstiltsError(*problems)
     return _plan(loaded, backbone, tuple(cells))
 
 
@@ -130,8 +153,8 @@ def _check_sizes(loaded: Loaded, backbone: Backbone) -> None:
     for system in study.system:
         targets = (*study.preliminary.values(), *study.targets)
         roles: tuple[tuple[Role, tuple[str, ...]], ...] = (("target", targets),)
-        if system.start != "cold":
-            roles += (("intermediate", study.intermediates),)
+        used = [name for each in study.used_by(system) if each is not None for name in each.split(POOLED)]
+        roles += (("intermediate", unique(name for each in used for name in study.trained_for(each))),)
         for role, tasks in roles:
             lengths = [resolve_recipe(study, system, role, task).max_length for task in tasks]
             what = f"the backbone has positions for {backbone.positions} tokens"
@@ -172,20 +195,113 @@ class _Builder:
     backbone: Backbone
     fingerprint: Fingerprint
     auto_precision: Precision
+    modules: Mapping[str, Import]
 
     def cell(self, system: System, intermediate: str | None, target: str, seed: int) -> Cell:
-        source = None
-        if intermediate is not None:
-            source = self.train(system, "intermediate", intermediate, self._source_seed(seed), Cold())
-        start, before = _start(system, source), None
-        if target in self.loaded.study.preliminary:
-            before = self.train(system, "target", self.loaded.study.preliminary[target], seed, start)
+        names = () if intermediate is None else tuple(intermediate.split(POOLED))
+        sources = tuple(self._intermediate(system, name, self._source_seed(seed)) for name in names)
+        if system.start == "merge" and system.merging.into == "direct":
+            return self._merged_cell(system, intermediate, target, seed, sources)
+        start, model, before = self._start(system, sources, target, seed), self._untrained(system, sources), None
+        if system.start == "merge":
+            model = start.source if isinstance(start, Warm) else start.sources[0] if isinstance(start, Stack) else model
+        preliminary = self.loaded.study.preliminary.get(target)
+        if preliminary is not None:
+            before = model = self.train(system, "target", preliminary, seed, start)
             start = Warm(before)
-        train = before or source
         if load_task(target).trained:
-            train = self.train(system, "target", target, seed, start)
-        predict = self.predict(system, target, train)
-        return Cell(system.name, intermediate, target, seed, predict, train, before, source)
+            model = self.train(system, "target", target, seed, start)
+        elif system.start == "fuse" and before is None:
+            raise fail("start", f"{target} has no training rows, on which a fusion could be learned", "fuse")
+        predict = self.predict(system, target, model)
+        return Cell(system.name, intermediate, target, seed, predict, model, before, sources)
+
+    def _merged_cell(
+        self, system: System, intermediate: str | None, target: str, seed: int, sources: tuple[Source, ...]
+    ) -> Cell:
+        """The target is predicted with its own module and the intermediates, merged into one."""
+        if target in self.loaded.study.preliminary:
+            raise fail("start", f"a direct merge does without the preliminary task that {target} has", "merge")
+        own: tuple[Source, ...] = ()
+        if load_task(target).trained:
+            own = (self.train(system, "target", target, seed, self._ground(system)),)
+        model = self._combine(system, (*own, *sources), target, seed, own=bool(own))
+        predict = self.predict(system, target, model)
+        return Cell(system.name, intermediate, target, seed, predict, model, None, (*own, *sources))
+
+    def _ground(self, system: System) -> Cold | Stack:
+        """What the first training of a system starts from: the backbone, or the English language adapter on it."""
+        name = system.language_modules.get(SOURCE_LANGUAGE)
+        return Cold() if name is None else Stack((self.modules[name],))
+
+    def _untrained(self, system: System, sources: tuple[Source, ...]) -> Source | None:
+        """What a target without training rows is predicted with, if nothing is trained for it."""
+        name = system.language_modules.get(SOURCE_LANGUAGE)
+        return sources[0] if sources else None if name is None else self.modules[name]
+
+    def _intermediate(self, system: System, name: str, seed: int) -> Source:
+        """The module behind the name of an intermediate."""
+        if name in self.modules:
+            return self.modules[name]
+        first, *rest = self.loaded.study.trained_for(name)
+        source = self.train(system, "intermediate", first, seed, self._ground(system))
+        for task in rest:
+            start = Warm(source) if system.start == "warm" else Stack((source,))
+            source = self.train(system, "intermediate", task, seed, start)
+        return source
+
+    def _start(self, system: System, sources: tuple[Source, ...], target: str, seed: int) -> Start:
+        if not sources:
+            return self._ground(system)
+        if system.start == "fuse":
+            return Fuse(sources, system.fusing.on_top, system.fusing.regularisation)
+        if system.start == "merge":
+            merged = self._combine(system, sources, target, seed)
+            return Warm(merged) if system.merging.into == "warm" else Stack((merged,))
+        return Warm(sources[0]) if system.start == "warm" else Stack(sources)
+
+    def _combine(
+        self, system: System, sources: tuple[Source, ...], target: str, seed: int, own: bool = False
+    ) -> Combine:
+        """The module that a system makes of several; ``own``: whether the first one is the target's."""
+        table, decided = system.merging, system.merging.decide
+        merge = load_merge(table.kind, f"system {system.name}: merge.kind")
+        options = validated(merge.Options, table.options, f"system {system.name}: merge.options")
+        count = len(sources) - own
+        if table.weights is not None and len(table.weights) != count:
+            given = f"{len(table.weights)} weights"
+            raise fail(f"system {system.name}: merge.weights", f"needs one for each of {count} intermediates", given)
+        weights = None if decided else (*([table.own] if own else []), *(table.weights or [1 / count] * count))
+        if decided and not load_task(target).trained:
+            raise fail("start", f"{target} has no training rows, by which a module could be chosen", "merge")
+        if decided == "text" and any(isinstance(source, Import) for source in sources):
+            raise fail("start", "what a published module was trained on is not known; decide by few_shot", "merge")
+        recipe = self._recipe(system, "target", target) if decided in ("text", "learned") else None
+        methods = [source.method for source in sources]
+        # weights that are learned may take any sign and size
+        tried = tuple(0.5 - number for number in range(len(sources))) if decided == "learned" else weights
+        reason = merge.refuse(methods, tried, options)
+        if reason:
+            raise fail(f"merge {table.kind}", f"refused: {reason}")
+        return Combine(
+            backbone=self.backbone,
+            sources=sources,
+            merge=AdapterConfig(kind=table.kind, options=options.model_dump(exclude_defaults=True)),
+            method=merge.method(methods, options),
+            seed=seed,
+            weights=weights,
+            decided=decided,
+            task=None if recipe is None else self._training_data("target", target),
+            recipe=recipe,
+            proxies=self._proxies(system, sources, target, seed) if decided == "few_shot" else None,
+        )
+
+    def _proxies(self, system: System, sources: tuple[Source, ...], target: str, seed: int) -> tuple[Train, ...]:
+        """A short training of the target from each source."""
+        short = system.model_copy(update={"recipe": system.recipe | system.merging.proxy})
+        into_warm = system.merging.into == "warm"
+        starts = (Warm(source) if into_warm else Stack((source,)) for source in sources)
+        return tuple(self.train(short, "target", target, seed, start) for start in starts)
 
     def train(self, system: System, role: Role, name: str, seed: int, start: Start) -> Train:
         study = self.loaded.study
@@ -208,7 +324,7 @@ class _Builder:
         translated = role == "intermediate" and language != SOURCE_LANGUAGE and translatable(load_task(task))
         return self._data(task, TRAINING_SPLITS, (), language if translated else None)
 
-    def predict(self, system: System, target: str, train: Train | None) -> Predict:
+    def predict(self, system: System, target: str, model: Source | None) -> Predict:
         study, declared = self.loaded.study, load_task(target)
         shown = declared.languages("test")
         languages = tuple(lang for lang in shown if not study.languages or lang in study.languages)
@@ -220,7 +336,7 @@ class _Builder:
         free = declared.retrieves and not declared.trained
         mines = declared.format == "mining"
         return Predict(
-            model=train or self.backbone,
+            model=model or self.backbone,
             task=self._data(target, ("dev", "test") if mines else ("test",), languages),
             split="test",
             languages=languages,
@@ -231,7 +347,19 @@ class _Builder:
             pooling=study.pooling if free else None,
             calibration="dev" if mines else None,
             threads=recipe.threads,
+            swap=self._swap(system, languages),
         )
+
+    def _swap(self, system: System, languages: Languages) -> Swap | None:
+        named = system.language_modules
+        if not named:
+            return None
+        without = [language for language in languages if language not in named and OTHER not in named]
+        if without:
+            what = f"none for {', '.join(without)}; {OTHER!r} stands for all that are not named"
+            raise fail("language_modules", what)
+        by = tuple((language, self.modules[named.get(language, named.get(OTHER, ""))]) for language in languages)
+        return Swap(self.modules[named[SOURCE_LANGUAGE]], by)
 
     def _recipe(self, system: System, role: Role, task: str) -> Recipe:
         recipe = resolve_recipe(self.loaded.study, system, role, task)
@@ -260,40 +388,39 @@ def declared_layer(layers: int) -> int:
     return RETRIEVAL_LAYERS.get(layers, -(-layers * part // whole))
 
 
-def _start(system: System, source: Train | None) -> Start:
-    if source is None:
-        return Cold()
-    return Warm(source) if system.start == "warm" else Stack((source,))
-
-
 def evictable(plan: Plan) -> frozenset[str]:
-    """Keys of fully fine-tuned trainings that no training of the plan reads.
+    """Keys of fully fine-tuned models that nothing of the plan but predictions reads.
 
     Their weights are as large as the backbone and are not needed once their predictions are made.
     """
-    trains = {name: step for name, step in plan.steps.items() if isinstance(step, Train)}
-    sources = {key(source) for step in trains.values() for source in reads(step)}
-    return frozenset(name for name, step in trains.items() if step.method.kind == "full" and name not in sources)
+    sources = {name: step for name, step in plan.steps.items() if not isinstance(step, Predict)}
+    kept = {key(read) for step in sources.values() for read in reads(step)}
+    return frozenset(name for name, step in sources.items() if step.method.kind == "full" and name not in kept)
 
 
 def label(plan: Plan, step: Step) -> str:
     """One line that tells a reader what a step does."""
+    if isinstance(step, Import):
+        return f"import {step.source}"
+    if isinstance(step, Combine):
+        how = f"decided by {step.decided}" if step.decided else " ".join(f"{weight:g}" for weight in step.weights or ())
+        sources = ", ".join(map(named, step.sources))
+        return f"merge {step.merge.kind} of {step.method.kind} · {sources} · {how} · seed {step.seed}"
     if isinstance(step, Train):
-        return f"train {trained_on(step)} · {_ancestry(plan, step)} · seed {step.seed}"
-    if isinstance(step.model, Backbone):
-        return f"predict {step.task.name} · bare backbone"
-    return (
-        f"predict {step.task.name} · {trained_on(step.model)}, {_ancestry(plan, step.model)} · seed {step.model.seed}"
-    )
+        return f"train {named(step)} · {_ancestry(plan, step)} · seed {step.seed}"
+    return f"predict {step.task.name} · {_model(plan, step.model)}{' · language adapters' if step.swap else ''}"
 
 
-def trained_on(step: Train) -> str:
-    """The tasks of a training, and the language of their rows where it is not English."""
-    return "+".join(each.name if each.language is None else f"{each.name}@{each.language}" for each in step.tasks)
+def _model(plan: Plan, model: Source | Backbone) -> str:
+    if isinstance(model, Backbone):
+        return "bare backbone"
+    if isinstance(model, Train):
+        return f"{named(model)}, {_ancestry(plan, model)} · seed {model.seed}"
+    return named(model) if isinstance(model, Import) else f"{named(model)} of {model.method.kind} · seed {model.seed}"
 
 
 def _ancestry(plan: Plan, step: Train) -> str:
     names = [name for name, config in plan.loaded.adapters.items() if config == step.method]
-    start = type(step.start).__name__.lower()
-    sources = ", ".join(trained_on(source) for source in inputs(step))
-    return f"{names[0]} {start}" + (f" on {sources}" if sources else "")
+    sources = ", ".join(map(named, inputs(step)))
+    shape = names[0] if names else step.method.kind
+    return f"{shape} {start_name(step)}" + (f" on {sources}" if sources else "")

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from xstilts.errors import Problem, XstiltsError, fail
 from xstilts.metrics import Metric, load_metric
-from xstilts.schema import CellRecord, Manifest, TaskRecord, TrainRecord, parse, step_of, verified
+from xstilts.schema import CellRecord, Manifest, ModuleRecord, TaskRecord, TrainRecord, made, parse, step_of, verified
 from xstilts.store import Store
 
 SCHEMA = pa.schema(
@@ -69,6 +69,7 @@ class Results:
         missing: the cells that were not.
         stats: key of a prediction → statistics ``(examples, columns)``, rows as in the target's panel.
         trains: key of a training → what happened, of the trainings behind the cells that were run.
+        modules: the same of what was not trained: published modules, and those made of several.
     """
 
     manifest: Manifest
@@ -77,6 +78,11 @@ class Results:
     missing: tuple[CellRecord, ...]
     stats: Mapping[str, NDArray[np.float64]]
     trains: Mapping[str, TrainRecord]
+    modules: Mapping[str, ModuleRecord]
+
+    def made(self, key: str) -> TrainRecord | ModuleRecord | None:
+        """What is known of a step that left a module behind; None if it is not in the store."""
+        return self.trains.get(key) or self.modules.get(key)
 
 
 def load_results(root: Path, study: str, backbone: str | None = None) -> Results:
@@ -103,7 +109,7 @@ def load_results(root: Path, study: str, backbone: str | None = None) -> Results
             continue
         reader.read(cell)
         cells.setdefault(Entry(cell.system, cell.intermediate, cell.target), {})[cell.seed] = cell
-    return Results(manifest, reader.panels, cells, tuple(missing), reader.stats, reader.trains)
+    return Results(manifest, reader.panels, cells, tuple(missing), reader.stats, reader.trains, reader.modules)
 
 
 def find_manifest(root: Path, study: str, backbone: str | None = None) -> Path:
@@ -141,17 +147,21 @@ class _Reader:
     panels: dict[str, Panel] = field(default_factory=dict)
     stats: dict[str, NDArray[np.float64]] = field(default_factory=dict)
     trains: dict[str, TrainRecord] = field(default_factory=dict)
+    modules: dict[str, ModuleRecord] = field(default_factory=dict)
 
     def read(self, cell: CellRecord) -> None:
         """Read the artefacts behind one cell."""
         if cell.predict not in self.stats:
             self.stats[cell.predict] = self._predictions(cell)
-        for key, _, _ in self.manifest.trainings(cell):
-            if key not in self.trains and self.store.is_done(key):
+        for key in (*(each.key for each in self.manifest.trainings(cell)), *self.manifest.modules(cell)):
+            if key not in self.trains and key not in self.modules and self.store.is_done(key):
                 directory = self.store.directory(key)
-                step_of(directory)  # refuses another training in its place
-                path = directory / "result.json"
-                self.trains[key] = parse(TrainRecord, verified(path), path)
+                step_of(directory)  # refuses another step in its place
+                record = made(directory / "result.json")
+                if isinstance(record, TrainRecord):
+                    self.trains[key] = record
+                else:
+                    self.modules[key] = record
 
     def _predictions(self, cell: CellRecord) -> NDArray[np.float64]:
         """Statistics ``(examples, columns)`` of one prediction, in the order of the target's panel."""

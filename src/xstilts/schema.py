@@ -1,4 +1,4 @@
-"""The JSON that a report reads from the store: the manifest of a study, and the account of a training.
+"""The JSON that a report reads from the store: the manifest of a study, and the account of what made a module.
 
 Nothing is believed that differs from the checksum taken when its step was published.
 """
@@ -13,8 +13,8 @@ from typing import Any, Literal, NamedTuple, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from xstilts.errors import Problem, XstiltsError, fail
-from xstilts.spec import FormatName, Split
-from xstilts.study import Study
+from xstilts.spec import FormatName, Split, unique
+from xstilts.study import POOLED, Study
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -57,9 +57,15 @@ class CellRecord(Record):
     """One (system, intermediate, target, seed) and the keys of the steps that fill it.
 
     Attributes:
-        train: the training that was predicted with; None for the bare backbone.
+        train: the step that was predicted with; None for the bare backbone.
         preliminary_train: the training of the preliminary task, if the target has one.
-        intermediate_train: the training of the intermediate task, if there is one.
+        intermediate_train: the step behind the intermediate, if there is a single one: a training, a combination or a
+            published module.
+        intermediate_trains: the steps behind all intermediates that are used at once, in their order; where the
+            target's own module is merged with them, its training comes first.
+        modules: every step whose weights the prediction reads, language adapters that take each other's place included;
+            empty for the bare backbone, and in files older than the field.
+        behind: every step that had to run before the prediction, kept or not; empty likewise.
     """
 
     system: str
@@ -71,13 +77,46 @@ class CellRecord(Record):
     train: str | None
     preliminary_train: str | None = None
     intermediate_train: str | None
+    intermediate_trains: tuple[str, ...] = ()
+    modules: tuple[str, ...] = ()
+    behind: tuple[str, ...] = ()
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The intermediates, each by itself."""
+        return () if self.intermediate is None else tuple(self.intermediate.split(POOLED))
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """The steps behind its intermediates."""
+        return self._joined[1]
+
+    @property
+    def own(self) -> tuple[str, ...]:
+        """What was predicted with, and the target's own training where that was merged into it."""
+        return (*self._joined[0], *(() if self.train is None else (self.train,)))
+
+    @property
+    def _joined(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """The target's own trainings among what was joined, and the intermediates."""
+        single = () if self.intermediate_train is None else (self.intermediate_train,)
+        joined = self.intermediate_trains or single
+        first = max(0, len(joined) - len(self.names))
+        return joined[:first], joined[first:]
+
+
+Part = Literal["intermediate", "preliminary", "target", "auxiliary"]
 
 
 class Training(NamedTuple):
-    """A training behind a cell: its key, what it is for, and what it trained."""
+    """A step behind a cell: its key, what it is for, and what it trained.
+
+    Auxiliary are the earlier trainings of a chain, language adapters, combinations that a target is trained on, and
+    short trainings that decide one.
+    """
 
     key: str
-    role: Literal["intermediate", "preliminary", "target"]
+    role: Part
     task: str
 
 
@@ -101,16 +140,31 @@ class Manifest(Record):
     untranslated: tuple[str, ...] = ()
 
     def trainings(self, cell: CellRecord) -> tuple[Training, ...]:
-        """The trainings behind a cell, each once, in the order in which they ran."""
-        found: dict[str, Training] = {}
-        if cell.intermediate_train is not None:
-            found[cell.intermediate_train] = Training(cell.intermediate_train, "intermediate", str(cell.intermediate))
+        """The steps behind a cell, each once, in the order in which they ran."""
+        known: dict[str, Training] = {}
+        one_each = len(cell.names) == len(cell.sources)
+        for number, key in enumerate(cell.sources):
+            name = cell.names[number] if one_each else str(cell.intermediate)
+            known.setdefault(key, Training(key, "intermediate", name))
         if cell.preliminary_train is not None:
-            before = self.study.preliminary[cell.target]
-            found.setdefault(cell.preliminary_train, Training(cell.preliminary_train, "preliminary", before))
-        if cell.train is not None:
-            found.setdefault(cell.train, Training(cell.train, "target", cell.target))
-        return tuple(found.values())
+            task = self.study.preliminary[cell.target]
+            known.setdefault(cell.preliminary_train, Training(cell.preliminary_train, "preliminary", task))
+        for key in cell.own:
+            known.setdefault(key, Training(key, "target", cell.target))
+        auxiliary = {key: Training(key, "auxiliary", str(cell.intermediate)) for key in cell.behind}
+        return tuple((auxiliary | known).values())
+
+    def modules(self, cell: CellRecord) -> tuple[str, ...]:
+        """The steps whose modules have to be kept to predict a cell again."""
+        if cell.modules or cell.train is None:
+            return cell.modules
+        start = next(each.start for each in self.study.system if each.name == cell.system)
+        return unique((*(() if start == "warm" else cell.sources), cell.train))
+
+    def published(self, cell: CellRecord) -> bool:
+        """Whether a published module takes part, of whose training data nothing is known."""
+        languages = next(each.language_modules for each in self.study.system if each.name == cell.system)
+        return bool(languages) or any(name in self.study.module for name in cell.names)
 
     def overlaps(self, intermediate: str | None, target: str) -> dict[str, str]:
         """Tasks trained before a target that share data with it → what they share."""
@@ -126,6 +180,20 @@ class Manifest(Record):
         if unknown:
             raise ValueError(f"names what the study does not have: {', '.join(sorted(unknown))}")
         return self
+
+
+class ModuleRecord(Record):
+    """The content of the ``result.json`` of what was not trained: a published module, or one made of several.
+
+    Stored parameters include those of the head.
+    """
+
+    kind: Literal["import", "combine"]
+    status: Literal["ok"]
+    seconds: float
+    stored_parameters: int
+    stored_bytes: int
+    head_parameters: int = 0
 
 
 class TrainRecord(Record):
@@ -178,6 +246,20 @@ def step_of(directory: Path) -> dict[str, Any]:
     if key != directory.name:
         raise fail(str(path), "foreign artefact: holds another step than its directory says", key, [directory.name])
     return step
+
+
+def made(path: Path) -> TrainRecord | ModuleRecord:
+    """The account of a step that left a module behind.
+
+    Raises:
+        XstiltsError: its ``result.json`` is damaged, or is of another kind.
+    """
+    content = verified(path)
+    try:
+        kind = json.loads(content)["kind"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise fail(str(path), "does not say what it is the result of") from error
+    return parse(TrainRecord, content, path) if kind == "train" else parse(ModuleRecord, content, path)
 
 
 def parse(model: type[M], content: bytes, path: Path) -> M:

@@ -11,14 +11,15 @@ from typing import Literal
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from xstilts import execute, report
+from xstilts import execute, intake, report
 from xstilts.backbone import announced, resolve
 from xstilts.config import load_study
 from xstilts.data import Sources
 from xstilts.errors import Problem, XstiltsError, fail
-from xstilts.execute import Event, Machine
+from xstilts.execute import Event
 from xstilts.inventory import Inventory, lacks_data, origin
 from xstilts.manifest import write_manifest
+from xstilts.perform import Machine
 from xstilts.plan import Plan, expand, label
 from xstilts.report.words import aligned
 from xstilts.spec import Backbone, Step, Train
@@ -73,7 +74,8 @@ def run_study(request: Request, studies: Path, adapter_configs: Path) -> int:
     store = Store(request.store)
     cache = None if request.dry_run and not store.root.is_dir() else store.root / "cache"
     inventory = Inventory(sources, cache)
-    whole = expand(loaded, backbone, inventory.fingerprint, precision)
+    modules = intake.resolve(loaded.study, backbone)
+    whole = expand(loaded, backbone, inventory.fingerprint, precision, modules)
     plan = whole if request.mode == "both" else whole.only(request.mode)
     if request.dry_run:
         problems = (*unreachable, *inventory.problems)

@@ -1,4 +1,4 @@
-"""The nouns of the project as frozen values: examples, tasks, recipes, starts and the two steps.
+"""The nouns of the project as frozen values: examples, tasks, recipes, starts and steps.
 
 Nothing here computes. A step contains its inputs, so a plan *is* the graph and a cycle cannot be written down;
 ``key.py`` turns a step into its content key. A field declared with ``unhashed()`` says where or how fast, not what, and
@@ -10,16 +10,19 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+T = TypeVar("T")
 
 Split = Literal["train", "dev", "test"]
 Role = Literal["intermediate", "target"]
 Mode = Literal["fullft", "adapter"]
 FormatName = Literal["classification", "tagging", "span", "choice", "retrieval", "ranking", "mining", "mlm"]
-StartName = Literal["cold", "warm", "stack"]
+StartName = Literal["cold", "warm", "stack", "fuse"]
 Pooling = Literal["mean_no_special", "mean", "cls"]
+Decision = Literal["text", "few_shot", "learned"]  # how the weights of a combination are found
 
 UNHASHED = "unhashed"
 SOURCE_LANGUAGE = "en"  # of all labels that anything is trained on
@@ -186,11 +189,13 @@ class UserData:
     Attributes:
         obtain: where the files come from and what to put where; shown when they are not there.
         read: (file, part) → its Examples, in order. A ``ValueError`` says what is wrong with the file, and where.
+        fields: part of an Example → what its source is called in the files, for messages.
     """
 
     parts: tuple[UserPart, ...]
     obtain: str
     read: Callable[[Path, UserPart], Iterable[Example]]
+    fields: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -252,7 +257,7 @@ class Task:
         return self.format in RETRIEVAL_FORMATS
 
 
-def unique(values: Iterable[str]) -> tuple[str, ...]:
+def unique(values: Iterable[T]) -> tuple[T, ...]:
     """Distinct values in the order of their first appearance."""
     return tuple(dict.fromkeys(values))
 
@@ -318,7 +323,7 @@ class AdapterConfig(Value):
     """The shape of the trainable part: a kind (file name in ``methods/``) and its options, validated by that file."""
 
     kind: str
-    options: dict[str, bool | int | float | str | tuple[str, ...]] = Field(default_factory=dict)
+    options: dict[str, bool | int | float | str | tuple[str | int, ...]] = Field(default_factory=dict)
 
 
 # ---------------------------------------------------------------------------------------------------------- steps
@@ -376,19 +381,85 @@ class Cold:
 
 @dataclass(frozen=True, slots=True)
 class Warm:
-    """Continue the weights of an earlier training (full-FT STILTs; for adapters, a copy that keeps training)."""
+    """Continue the weights of an earlier module (full-FT STILTs; for adapters, a copy that keeps training)."""
 
-    source: Train
+    source: Source
 
 
 @dataclass(frozen=True, slots=True)
 class Stack:
     """Freeze earlier modules underneath a new one; the first source lies at the bottom."""
 
-    sources: tuple[Train, ...]
+    sources: tuple[Source, ...]
 
 
-Start = Cold | Warm | Stack
+@dataclass(frozen=True, slots=True)
+class Fuse:
+    """Freeze earlier modules side by side and learn attention over them (AdapterFusion; arXiv 2005.00247, §3).
+
+    Attributes:
+        sources: what is fused; modules below them are shared by all.
+        on_top: whether a new module is trained above the fusion, too.
+        regularisation: weight of the squared distance of the value matrices from the identity.
+    """
+
+    sources: tuple[Source, ...]
+    on_top: bool
+    regularisation: float
+
+
+Start = Cold | Warm | Stack | Fuse
+
+
+@dataclass(frozen=True, slots=True)
+class Import:
+    """Take a published module into the store, as a bundle like any other.
+
+    Attributes:
+        method: its shape, in our terms.
+        fingerprint: of its tensors in our terms; what it is called and where it lies do not count.
+        language: ISO 639 code of a language adapter; None = not one.
+        source: how the user called it: a directory, or a hub id ``org/name`` with ``@revision``.
+        path: the directory it was found in.
+    """
+
+    backbone: Backbone
+    method: AdapterConfig
+    fingerprint: str
+    language: str | None = unhashed(default=None)
+    source: str = unhashed(default="")
+    path: str = unhashed(default="")
+
+
+@dataclass(frozen=True, slots=True)
+class Combine:
+    """Make one module out of several, without gradients.
+
+    All sources share what lies below their topmost modules, and only those are combined. The head is that of the first
+    source, if it has one; where all sources were trained on the same tasks it is averaged with the same weights.
+
+    Attributes:
+        merge: how the weights are combined: a kind (file name in ``merges/``) and its options.
+        method: the shape of the result.
+        weights: one for each source; None = ``decided`` says how they are found.
+        decided: ``text``: the source whose training text is nearest to the target's; ``few_shot``: the one from which a
+            short training on the target gives the best dev score; ``learned``: weights that give the target's dev rows
+            the lowest loss, by gradient-free search.
+        task: the target whose rows decide.
+        recipe: how its rows are encoded, and how many of them count.
+        proxies: the short trainings of ``few_shot``, in the order of the sources.
+    """
+
+    backbone: Backbone
+    sources: tuple[Source, ...]
+    merge: AdapterConfig
+    method: AdapterConfig
+    seed: int
+    weights: tuple[float, ...] | None = None
+    decided: Decision | None = None
+    task: TaskData | None = None
+    recipe: Recipe | None = None
+    proxies: tuple[Train, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -414,19 +485,36 @@ class Train:
         return (self.task, *(self.mixture.also if self.mixture else ()))
 
 
+Source = Train | Import | Combine  # what leaves a module behind
+
+
+@dataclass(frozen=True, slots=True)
+class Swap:
+    """Which module takes the place of a language adapter in which test language (MAD-X; arXiv 2005.00052, §3).
+
+    Attributes:
+        out: the module that the model was trained on.
+        by: (language, module) for every language of the prediction.
+    """
+
+    out: Source
+    by: tuple[tuple[str, Source], ...]
+
+
 @dataclass(frozen=True, slots=True)
 class Predict:
     """Predict one split of a task, in all of its languages, with a trained model or the bare backbone.
 
     Attributes:
-        model: for retrieval any Train (its head is not used) or a Backbone; otherwise a Train of the same task.
+        model: for retrieval any module (its head is not used) or a Backbone; otherwise one with a head of the task.
         layer: hidden layer that is pooled, for retrieval without training; None = the last one.
         pooling: how its states become one vector: ``mean`` over all tokens, ``mean_no_special`` without ``<s>`` and
             ``</s>``, or ``cls``, the state of ``<s>``; None = ``mean_no_special``. For retrieval only.
         calibration: split on which a threshold is chosen, with the same model; the task's fingerprint covers its rows.
+        swap: language adapters that are exchanged; None = the model is the same in all languages.
     """
 
-    model: Train | Backbone
+    model: Source | Backbone
     task: TaskData
     split: Split
     languages: tuple[str, ...]
@@ -437,6 +525,7 @@ class Predict:
     threads: int = 1
     pooling: Pooling | None = None
     calibration: Split | None = None
+    swap: Swap | None = None
 
     @property
     def backbone(self) -> Backbone:
@@ -444,4 +533,4 @@ class Predict:
         return self.model if isinstance(self.model, Backbone) else self.model.backbone
 
 
-Step = Train | Predict
+Step = Train | Import | Combine | Predict

@@ -83,7 +83,7 @@ DAMAGE = [
 def test_damaged_row_is_named(form, change, message):
     found = problems(form, replace(GOOD[form], item_id="0"), replace(GOOD[form], **change))
     assert len(found) == 1
-    assert found[0].startswith("damaged/test/en: row 1: ")
+    assert found[0].startswith("damaged/test/en: example 2: ")
     assert message in found[0]
 
 
@@ -94,7 +94,7 @@ def test_texts_that_stay_as_they_are(text):
 
 def test_item_given_twice():
     row = GOOD["classification"]
-    assert problems("classification", row, row) == ["damaged/test/en: row 1: item_id: given twice; given '1'"]
+    assert problems("classification", row, row) == ["damaged/test/en: example 2: item_id: given twice; given '1'"]
 
 
 def pair(item, gold):
@@ -108,7 +108,7 @@ def test_retrieval_pairs():
     assert problems("retrieval", *pair("1", "1"), *pair("2", "2")) == []
     assert "item_id: given twice" in problems("retrieval", *pair("1", "1"), *pair("1", "1"))[0]
     assert problems("retrieval", *pair("1", "9")) == [
-        "damaged/test/en: row 0: gold: no candidate of this language has this item_id; given '9'"
+        "damaged/test/en: example 1: gold: no candidate of this language has this item_id; given '9'"
     ]
 
 
@@ -117,7 +117,7 @@ def test_ranked_answers_may_lie_in_any_language():
     pool = [candidate, replace(candidate, language="fr"), replace(candidate, item_id="2")]
     assert problems("ranking", query, *pool) == []
     assert problems("ranking", query, *pool[:2]) == [
-        "damaged/test/en: row 0: gold: no candidate has this key; given '2|de'"
+        "damaged/test/en: example 1: gold: no candidate has this key; given '2|de'"
     ]
     assert problems("ranking", replace(query, gold=()), candidate) == []
 
@@ -138,7 +138,7 @@ def test_retrieval_is_trained_on_pairs_whose_gold_is_no_label():
 def test_equal_problems_are_told_once_and_many_are_cut():
     bad = [replace(GOOD["classification"], item_id=str(i), gold="maybe") for i in range(1000)]
     assert problems("classification", *bad)[0].startswith(
-        "damaged/test/en: row 0: gold: label outside the label space (and in 999 more rows); given 'maybe'"
+        "damaged/test/en: example 1: gold: label outside the label space (and in 999 more examples); given 'maybe'"
     )
     bad = [replace(row, gold=f"label {i}") for i, row in enumerate(bad)]
     found = problems("classification", *bad)
@@ -183,4 +183,4 @@ def test_where_items_may_differ():
     assert parallel_problems(different, split="train") == []
     told = parallel_problems(different, subsets=frozenset({"p"}))
     assert told == [f"task p: de: lacks items of 'en', {ALTHOUGH}: 1 items; given '3'"]
-    assert parallel_problems({"en": "123", "de": "11"}) == ["p/test/de: row 1: item_id: given twice; given '1'"]
+    assert parallel_problems({"en": "123", "de": "11"}) == ["p/test/de: example 2: item_id: given twice; given '1'"]

@@ -4,6 +4,7 @@ import errno
 import hashlib
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -14,7 +15,7 @@ import pytest
 
 from xstilts import hub as hub_module
 from xstilts.data import Sources, load_examples
-from xstilts.data.fetch import fetch_tasks
+from xstilts.data.fetch import fetch_tasks, to_supply
 from xstilts.data.layout import read_checksums
 from xstilts.errors import XstiltsError, fail
 from xstilts.hub import Listing
@@ -127,12 +128,39 @@ def test_a_killed_run_is_completed(hub, fetch, against_hub, tmp_path):
 
 def test_what_cannot_be_fetched_says_so(hub, fetch):
     hub.add("model", "org/pickled", {"config.json": b"{}", "tokenizer.json": b"{}", "pytorch_model.bin": b"x"})
-    code, _, errors = fetch("--backbone", "org/pickled")
+    code, shown, errors = fetch("--backbone", "org/pickled")
     assert code == 2 and "no such file; given 'model.safetensors'" in errors
-    code, _, errors = fetch("--backbone", "org/nothing@v1")
-    assert code == 2 and errors.startswith("error: hub: org/nothing at v1: cannot be listed: no such repository")
+    assert "is read with" not in shown
+    code, shown, errors = fetch("--backbone", "org/nothing@v1")
+    assert (
+        code == 2
+        and shown == ""
+        and errors.startswith("error: hub: org/nothing at v1: cannot be listed: no such repository")
+    )
     code, _, errors = fetch("--tasks", "xnly")
     assert code == 2 and errors.startswith("error: --tasks: unknown task; given 'xnly'") and errors.count("\n") == 1
+
+
+def test_without_a_network_it_says_what_to_do(hub, against_hub, tmp_path):
+    """Both where nothing answers and where the user has forbidden to ask."""
+    command = ("experiments/fetch.py", "--tasks", "sib200", "--backbone", "mini/foo", "--out", str(tmp_path / "mirror"))
+    for offline, reason in (
+        (
+            False,
+            "no connection to the hub; run the same command where the hub can be reached, and copy --out from there",
+        ),
+        (True, "not in the cache, and HF_HUB_OFFLINE forbids to ask the hub; unset it, and run the same command again"),
+    ):
+        with socket.socket() as taken:  # bound, but nobody listens
+            taken.bind(("127.0.0.1", 0))
+            hub.address = f"http://127.0.0.1:{taken.getsockname()[1]}"
+            process = against_hub(*command, offline=offline)
+            shown, errors = process.communicate(timeout=60)
+        assert (process.returncode, shown) == (2, "")
+        assert errors.splitlines() == [
+            f"error: hub: {REPO} at {SIB.data.parts[0].revision}: cannot be listed: {reason}",
+            f"error: hub: mini/foo at main: cannot be listed: {reason}",
+        ]
 
 
 def test_a_file_name_that_leads_out_of_the_mirror_is_refused(hub, fetch, tmp_path):
@@ -144,12 +172,32 @@ def test_a_file_name_that_leads_out_of_the_mirror_is_refused(hub, fetch, tmp_pat
 
 def test_files_of_the_users_are_described(tmp_path):
     data = UserData((UserPart("train", "en", "ccg/*.auto"),), "Buy the corpus and put it into ccg/.", lambda *_: ())
-    told = []
-    assert fetch_tasks([replace(SIB, name="ccg", data=data)], tmp_path / "out", told.append) == ()
-    assert told == [
-        "ccg: cannot be fetched; --files DIR names the directory of its files. Buy the corpus and put it into ccg/."
+    tasks, told = [replace(SIB, name="ccg", data=data), load_task("mini_mnli")], []
+    assert fetch_tasks(tasks, tmp_path / "out", told.append) == ()
+    assert told == ["mini_mnli: nothing to fetch, its rows are generated"]
+    assert [str(problem) for problem in to_supply(tasks)] == [
+        "task ccg: its files cannot be fetched; put them into a directory of yours, which --files then names. "
+        "Buy the corpus and put it into ccg/."
     ]
     assert not (tmp_path / "out").exists()
+
+
+def test_what_only_the_user_can_supply_is_no_success(hub, fetch, sib200, tmp_path):
+    """Alone, beside what is fetched, and beside what is not."""
+    code, shown, errors = fetch("--tasks", "ccg", "mini_mnli")
+    assert (code, shown.count("\n")) == (1, 1) and not hub.asked and not (tmp_path / "mirror").exists()
+    assert errors.startswith("error: task ccg: its files cannot be fetched; put them into a directory of yours")
+    assert "Copy its directory data/AUTO to ccg/AUTO" in errors and errors.count("\n") == 1
+    code, shown, errors = fetch("--tasks", "ccg", "sib200")
+    assert code == 1 and shown.rstrip().endswith("files are there") and errors.count("\n") == 1
+    sib200.fault = "down"
+    code, _, errors = fetch("--tasks", "ccg", "sib200", "--backbone", "org/nothing")
+    assert code == 2
+    assert [line.partition(" at ")[0].partition(": its")[0] for line in errors.splitlines()] == [
+        f"error: hub: {REPO}",
+        "error: hub: org/nothing",
+        "error: task ccg",
+    ]
 
 
 def test_two_revisions_do_not_fit_into_one_mirror(tmp_path):

@@ -9,9 +9,10 @@ import pytest
 from datasets import ClassLabel, Features, Sequence, Value
 
 from xstilts.data import Sources, load_examples
+from xstilts.data.identity import identify
 from xstilts.data.load import Kept
 from xstilts.errors import XstiltsError
-from xstilts.spec import Answers, Example, Passage, TextPair, UserData, UserPart
+from xstilts.spec import Answers, Example, Passage, Sentence, TextPair, UserData, UserPart
 
 TOPICS = Features({"id": Value("int64"), "text": Value("string"), "label": ClassLabel(names=["sport", "art"])})
 
@@ -189,9 +190,9 @@ def test_problems_of_all_files_are_told_in_one_error(topics, part, mirror):
     assert f"{path}: the file is truncated, corrupt or not readable" in told[1]
     english = f"{mirror.repo}/en/test-00000-of-00001.parquet"
     assert told[2:] == [
-        f"{english}: row 0: first: is empty",
-        f"{english}: row 1: gold: the file does not name the class of this number; given '-1'",
-        f"{english}: row 1: item_id: given twice; given '0'",
+        f"{english}: row 0: column 'text' (first): is empty",
+        f"{english}: row 1: column 'label' (gold): the file does not name the class of this number; given '-1'",
+        f"{english}: row 1: column 'id' (item_id): given twice; given '0'",
     ]
 
 
@@ -203,15 +204,14 @@ def test_a_file_that_several_languages_share_is_told_of_once(topics, part, mirro
     where = f"{mirror.repo}: config 'all', split 'test'"
     assert told == [
         f"{where}: 2 rows where 7 are declared",
-        f"{where}: no examples",
-        f"{file}: row 0: text: no value",
-        f"{file}: row 1: id: no value",
+        f"{file}: row 0: column 'text': no value",
+        f"{file}: row 1: column 'id': no value",
     ]
 
 
 def test_missing_values_are_named_by_column(topics, mirror):
     mirror.write("en", rows=[{"id": 0, "text": None, "label": 0}, {"id": 1, "text": "x", "label": 0}])
-    assert "parquet: row 0: text: no value" in str(error_of(topics(), mirror))
+    assert "parquet: row 0: column 'text': no value" in str(error_of(topics(), mirror))
 
 
 def test_rows_of_another_shape(topics, mirror):
@@ -223,7 +223,9 @@ def test_rows_of_another_shape(topics, mirror):
     task = replace(task, data=replace(task.data, read=read))
     mirror.write("en")
     told = str(error_of(task, mirror))
-    assert "row 0: id, text, label: the row is not what the task expects (TypeError: string indices" in told
+    assert (
+        "row 0: columns 'id', 'text', 'label': the row is not what the task expects (TypeError: string indices" in told
+    )
     assert "(and in 2 more rows); given 'id int, text str, label str'" in told
 
 
@@ -234,10 +236,10 @@ def test_a_column_of_numbers_where_a_task_reads_text_is_named(topics, mirror):
     task = topics()
     numbers = Features({**TOPICS, "text": Value("int64")})
     mirror.write("en", rows=[{"id": 0, "text": 5, "label": 0}], features=numbers)
-    empty, problem = error_of(replace(task, data=replace(task.data, read=read)), mirror).problems
-    assert empty.what == "no examples"
-    assert "parquet: row 0: id, text, label: the row is not what the task expects (AttributeError: 'int'" in str(
-        problem
+    (problem,) = error_of(replace(task, data=replace(task.data, read=read)), mirror).problems
+    assert (
+        "parquet: row 0: columns 'id', 'text', 'label': the row is not what the task expects (AttributeError: 'int'"
+        in str(problem)
     )
     assert problem.given == "id int, text int, label str"
 
@@ -254,26 +256,31 @@ def test_a_passage_that_is_a_number(topics, mirror, column):
     data = replace(topics().data, columns=("id", "question", "context"), read=read)
     task = replace(topics(), format="span", labels=(), data=data)
     (problem,) = error_of(task, mirror).problems
-    assert f"parquet: row 0: {column}: not a text; given '5'" in str(problem)
+    assert f"parquet: row 0: column '{column}': not a text; given '5'" in str(problem)
 
 
 def test_tags_outside_the_label_space(tags, mirror):
     task, features = tags
     mirror.write("en", rows=[{"words": ["a", "b"], "tags": [1, 2]}], features=features)
-    assert "row 0: gold: label outside the label space; given 'X' (allowed: NOUN, VERB)" in str(error_of(task, mirror))
+    assert "row 0: column 'tags' (gold): label outside the label space; given 'X' (allowed: NOUN, VERB)" in str(
+        error_of(task, mirror)
+    )
 
 
 def test_tags_and_words_that_differ_in_number(tags, mirror):
     task, features = tags
     mirror.write("en", rows=[{"words": ["a", "b"], "tags": [1]}], features=features)
-    assert "row 0: gold: 1 tags for 2 words" in str(error_of(task, mirror))
+    assert "row 0: column 'tags' (gold): 1 tags for 2 words" in str(error_of(task, mirror))
 
 
 def test_texts_that_no_task_can_use(topics, mirror):
     texts = ["nul \0", " \r\n", "cr\r\nlf \ufeff", "long " * 20_000]
     mirror.write("en", rows=[{"id": number, "text": text, "label": 0} for number, text in enumerate(texts)])
     told = [str(problem).partition("parquet: ")[2] for problem in error_of(topics(), mirror).problems]
-    assert told == ["row 0: first: contains a NUL character; given 'nul \\x00'", "row 1: first: is empty"]
+    assert told == [
+        "row 0: column 'text' (first): contains a NUL character; given 'nul \\x00'",
+        "row 1: column 'text' (first): is empty",
+    ]
     mirror.write("de", rows=[{"id": number, "text": text, "label": 0} for number, text in enumerate(texts[2:])])
     assert [each.fields.first for each in load(topics(), mirror, "de")] == texts[2:]
 
@@ -281,10 +288,12 @@ def test_texts_that_no_task_can_use(topics, mirror):
 def test_a_column_of_another_type(topics, mirror):
     numbers = Features({**TOPICS, "text": Value("int64")})
     mirror.write("en", rows=[{"id": 0, "text": 5, "label": 0}], features=numbers)
-    assert "row 0: first: not a text; given '5'" in str(error_of(topics(), mirror))
+    assert "row 0: column 'text' (first): not a text; given '5'" in str(error_of(topics(), mirror))
     lists = Features({**TOPICS, "label": Sequence(ClassLabel(names=["sport", "art"]))})
     mirror.write("de", rows=[{"id": 0, "text": "a", "label": [1]}], features=lists)
-    assert "row 0: gold: label outside the label space; given \"['art']\"" in str(error_of(topics(), mirror, "de"))
+    assert "row 0: column 'label' (gold): label outside the label space; given \"['art']\"" in str(
+        error_of(topics(), mirror, "de")
+    )
 
 
 def test_label_names_of_another_data_set(topics, mirror):
@@ -292,9 +301,10 @@ def test_label_names_of_another_data_set(topics, mirror):
     mirror.write("en", rows=4, features=other)
     told = str(error_of(topics(), mirror))
     assert (
-        "row 0: gold: label outside the label space (and in 1 more rows); given 'Sport', did you mean 'sport'?" in told
+        "row 0: column 'label' (gold): label outside the label space (and in 1 more rows); given 'Sport', "
+        "did you mean 'sport'?" in told
     )
-    assert "row 1: gold: label outside the label space (and in 1 more rows); given 'culture'" in told
+    assert "row 1: column 'label' (gold): label outside the label space (and in 1 more rows); given 'culture'" in told
 
 
 @pytest.mark.parametrize("suffix", ["tsv", "csv", "jsonl"])
@@ -315,6 +325,34 @@ def test_text_files_of_a_mirror(topics, mirror, suffix):
     ]
     path.write_bytes(b"")
     assert ("the file is empty" if suffix != "jsonl" else "no examples") in str(error_of(topics(), mirror))
+
+
+LINES = {
+    "tsv": 'id\ttext\tlabel\n\n0\t"two\nlines"\tsport\n1\t"nul \0"\tart\n\n2\t"two\nlines"\tchess\n',
+    "csv": 'id,text,label\r\n0,a,sport\r\n"1\r\n",b,sport\r\n1,"nul \0",art\r\n2,"x\r\n",chess\r\n',
+    "jsonl": '{"id": 0, "text": "a", "label": "sport"}\n\n\n\n{"id": 1, "text": "nul \\u0000", "label": "art"}\n\n'
+    '{"id": 2, "text": "a", "label": "chess"}\n{"id": 3, "text": "a", "label": null}\n{"id": 4, "text": "a"}\n',
+}
+
+
+@pytest.mark.parametrize("suffix", LINES)
+def test_rows_of_text_files_are_named_by_their_first_line(topics, mirror, suffix):
+    """Blank lines and those inside a value count, too; errors that end the reading count in the same way."""
+    (mirror.repo / "en").mkdir(parents=True)
+    path = mirror.repo / "en" / f"test.{suffix}"
+    path.write_bytes(LINES[suffix].encode())
+    header = f"---\nconfigs:\n- config_name: en\n  data_files:\n  - split: test\n    path: en/test.{suffix}\n---\n"
+    (mirror.repo / "README.md").write_text(header)
+    told = [str(problem).removeprefix(f"{path}: ").partition(";")[0] for problem in error_of(topics(), mirror).problems]
+    flaws = [
+        "line 5: column 'text' (first): contains a NUL character",
+        "line 7: column 'label' (gold): label outside the label space",
+    ]
+    if suffix == "csv":
+        flaws[1] = flaws[1].replace("7", "6")
+    if suffix == "jsonl":
+        flaws = ["line 9: missing column", *flaws, "line 8: column 'label': no value"]
+    assert told == flaws
 
 
 def test_a_file_that_differs_from_the_checksums_of_the_mirror(topics, mirror):
@@ -347,6 +385,51 @@ def test_files_of_the_users_that_cannot_be_read(topics, tmp_path, error):
         "/bad.txt: cannot be read (x)",
         "/a.txt: example 2: first: is empty",
         "/b.txt: example 2: first: is empty",
+    ]
+
+
+def test_of_a_file_that_cannot_be_read_only_that_is_told(topics, tmp_path):
+    """Not that examples are lacking, nor that what they hold is; the files of other parts are counted."""
+
+    def read(file, part):
+        for line in file.read_text().splitlines():
+            role, item = line.split()
+            yield Example(item, "en", "c", Sentence("x", role), item if role == "query" else None)
+
+    (tmp_path / "queries.txt").write_text("query 1\nquery 2\n")
+    (tmp_path / "candidates.txt").write_text("candidate\n")
+    parts = tuple(UserPart("test", "en", f"{name}.txt", rows=9) for name in ("queries", "candidates"))
+    task = replace(topics(), format="retrieval", labels=(), data=UserData(parts, "Buy it.", read))
+
+    def told():
+        with pytest.raises(XstiltsError) as caught:
+            load_examples(replace(task), "test", ("en",), Sources(files=tmp_path))
+        return [str(problem).removeprefix(str(tmp_path)) for problem in caught.value.problems]
+
+    few = ": queries.txt: 2 rows where 9 are declared"
+    assert told() == [few, "/candidates.txt: cannot be read (not enough values to unpack (expected 2, got 1))"]
+    (tmp_path / "candidates.txt").write_text("candidate 1\n")
+    assert told() == [
+        few,
+        ": candidates.txt: 1 rows where 9 are declared",
+        "/queries.txt: example 2: gold: no candidate of this language has this item_id; given '2'",
+    ]
+
+
+def test_what_to_put_where_is_told_once_for_all_splits(topics, tmp_path):
+    parts = tuple(UserPart(split, "en", f"{split}.txt") for split in ("train", "dev", "test"))
+    task = replace(topics(), data=UserData(parts, "Buy it.", lambda *_: ()))
+    told = {}
+    for split in ("train", "dev", "test"):
+        with pytest.raises(XstiltsError) as caught:
+            load_examples(task, split, ("en",), Sources(files=tmp_path))
+        told |= dict.fromkeys(map(str, caught.value.problems))
+    with pytest.raises(XstiltsError) as caught:
+        identify(task, ("train", "dev", "test"), (), None, Sources(files=tmp_path), None)
+    assert [str(problem) for problem in caught.value.problems] == list(told)
+    assert list(told) == [
+        f"task topics: needs files that only you can supply, in {tmp_path}. Buy it.",
+        *(f"task topics: {tmp_path} holds no file {split}.txt" for split in ("train", "dev", "test")),
     ]
 
 

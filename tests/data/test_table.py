@@ -12,6 +12,10 @@ def write(path, rows, features):
     return path
 
 
+def values(path, *columns):
+    return [row for _, row in read_rows(path, columns)]
+
+
 @pytest.fixture
 def labelled(tmp_path):
     features = Features({"label": ClassLabel(names=["b", "a"]), "text": Value("string"), "other": Value("int64")})
@@ -20,29 +24,29 @@ def labelled(tmp_path):
 
 
 def test_class_numbers_become_the_names_of_the_file(labelled):
-    assert list(read_rows(labelled, ("text", "label"))) == [{"text": "x", "label": "a"}, {"text": "y", "label": "b"}]
+    assert values(labelled, "text", "label") == [{"text": "x", "label": "a"}, {"text": "y", "label": "b"}]
 
 
 @pytest.mark.parametrize("container", [Sequence, List])
 def test_class_numbers_in_lists(tmp_path, container):
     features = Features({"tags": container(ClassLabel(names=["N", "V"]))})
     path = write(tmp_path / "x.parquet", [{"tags": [1, 0]}, {"tags": []}], features)
-    assert [row["tags"] for row in read_rows(path, ("tags",))] == [["V", "N"], []]
+    assert [row["tags"] for row in values(path, "tags")] == [["V", "N"], []]
 
 
 def test_older_spelling_of_a_list_of_classes(tmp_path):
     features = b'{"info": {"features": {"tags": [{"names": ["N", "V"], "_type": "ClassLabel"}]}}}'
     schema = pa.schema([("tags", pa.list_(pa.int64()))], metadata={b"huggingface": features})
     pq.write_table(pa.table({"tags": [[1]]}, schema=schema), tmp_path / "x.parquet")
-    assert list(read_rows(tmp_path / "x.parquet", ("tags",))) == [{"tags": ["V"]}]
+    assert values(tmp_path / "x.parquet", "tags") == [{"tags": ["V"]}]
 
 
 def test_numbers_without_a_name_stay(tmp_path):
     features = Features({"label": ClassLabel(names=["b", "a"])})
     path = write(tmp_path / "x.parquet", [{"label": -1}], features)
-    assert list(read_rows(path, ("label",))) == [{"label": -1}]
+    assert values(path, "label") == [{"label": -1}]
     pq.write_table(pa.table({"label": [7]}, schema=pq.read_schema(path)), path)
-    assert list(read_rows(path, ("label",))) == [{"label": 7}]
+    assert values(path, "label") == [{"label": 7}]
 
 
 @pytest.mark.parametrize(
@@ -62,7 +66,9 @@ def test_classes_that_are_no_numbers(tmp_path, values, kind):
     schema = pa.schema([("label", values.type), ("text", pa.string())], metadata={b"huggingface": features})
     path = tmp_path / "x.parquet"
     pq.write_table(pa.table({"label": values, "text": ["a"] * len(values)}, schema=schema), path)
-    with pytest.raises(XstiltsError, match=r"x\.parquet: label: the file calls this a column of classes") as caught:
+    with pytest.raises(
+        XstiltsError, match=r"x\.parquet: column 'label': the file calls this a column of classes"
+    ) as caught:
         list(read_rows(path, ("label", "text")))
     assert [problem.given.replace("element", "item") for problem in caught.value.problems] == [kind]
     assert len(list(read_rows(path, ("text",)))) == len(values)  # a column that nobody reads may hold anything
@@ -74,13 +80,13 @@ def test_classes_of_any_integer_type_or_named(tmp_path, kind):
     schema = pa.schema([("label", pa.large_list(kind))], metadata={b"huggingface": features})
     given = ["V", None] if kind in (pa.string(), pa.large_string()) else [1, None]
     pq.write_table(pa.table({"label": [given]}, schema=schema), tmp_path / "x.parquet")
-    assert list(read_rows(tmp_path / "x.parquet", ("label",))) == [{"label": ["V", None]}]
+    assert values(tmp_path / "x.parquet", "label") == [{"label": ["V", None]}]
 
 
 def test_fields_of_a_struct(tmp_path):
     rows = {"answers": [{"text": ["x"], "answer_start": [1]}]}
     pq.write_table(pa.table(rows), tmp_path / "x.parquet")
-    assert list(read_rows(tmp_path / "x.parquet", ("answers.text", "answers.answer_start"))) == [
+    assert values(tmp_path / "x.parquet", "answers.text", "answers.answer_start") == [
         {"answers": {"text": ["x"], "answer_start": [1]}}
     ]
 
@@ -122,7 +128,9 @@ def test_text_of_a_parquet_file_that_is_not_utf8(tmp_path):
     values = pa.array([b"sound", b"\xe9t\xe9"] * 3000, pa.binary())
     text = pa.Array.from_buffers(pa.string(), len(values), values.buffers())
     pq.write_table(pa.table({"text": text}), tmp_path / "x.parquet")
-    with pytest.raises(XstiltsError, match=r"x.parquet: row 1: text: is not UTF-8 text \(invalid continuation byte\)"):
+    with pytest.raises(
+        XstiltsError, match=r"x.parquet: row 1: column 'text': is not UTF-8 text \(invalid continuation byte\)"
+    ):
         list(read_rows(tmp_path / "x.parquet", ("text",)))
 
 
@@ -147,17 +155,19 @@ def test_values_of_a_table_are_texts_as_they_are(tmp_path, suffix, mark, end, bo
         ("007", '"He said ""no"", twice"', ""),
         ("", ""),
         ("NA", '"two\r\nlines"', "\ufeff "),
+        ("8", "", ""),
     ]
     path.write_bytes(bom + "".join(mark.join(line if any(line) else ()) + end for line in lines).encode())
     assert list(read_rows(path, ("id", "text", "more"))) == [
-        {"id": "007", "text": 'He said "no", twice', "more": ""},
-        {"id": "NA", "text": "two\r\nlines", "more": "\ufeff "},
+        (2, {"id": "007", "text": 'He said "no", twice', "more": ""}),
+        (4, {"id": "NA", "text": "two\r\nlines", "more": "\ufeff "}),
+        (6, {"id": "8", "text": "", "more": ""}),
     ]
 
 
 def test_columns_are_found_by_name(tmp_path):
     (tmp_path / "x.csv").write_text("b,a,c\n1,2,3\n")
-    assert list(read_rows(tmp_path / "x.csv", ("a", "b"))) == [{"a": "2", "b": "1"}]
+    assert values(tmp_path / "x.csv", "a", "b") == [{"a": "2", "b": "1"}]
 
 
 BAD_TABLES = [
@@ -182,8 +192,8 @@ def test_json_lines(tmp_path):
     path = tmp_path / "x.jsonl"
     path.write_bytes(b'\xef\xbb\xbf{"id": 1, "a": {"t": ["x\\r\\n"]}, "more": null}\r\n\n{"a": {"t": []}, "id": "2"}')
     assert list(read_rows(path, ("id", "a.t"))) == [
-        {"id": 1, "a": {"t": ["x\r\n"]}},
-        {"id": "2", "a": {"t": []}},
+        (1, {"id": 1, "a": {"t": ["x\r\n"]}}),
+        (3, {"id": "2", "a": {"t": []}}),
     ]
 
 
@@ -210,7 +220,7 @@ def test_fields_of_json_objects_that_are_missing(tmp_path):
 def test_a_very_long_text(tmp_path, suffix):
     path, text = tmp_path / f"x.{suffix}", "ключ " * 100_000
     path.write_text(f'{{"text": "{text}"}}\n' if suffix == "jsonl" else f"text\n{text}\n", encoding="utf-8")
-    assert list(read_rows(path, ("text",))) == [{"text": text}]
+    assert values(path, "text") == [{"text": text}]
 
 
 @pytest.mark.parametrize("suffix", ["tsv", "jsonl"])

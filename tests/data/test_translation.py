@@ -101,7 +101,7 @@ def test_items_must_be_those_of_the_published_rows(told):
     assert told("classification", [rows[1], rows[1], *strange]) == [
         "2 items are missing; given 'b, c'",
         "7 items are not in the published data; given 'x0, x1, x2, x3, x4, …'",
-        "row 1: item_id: given twice; given 'a'",
+        "line 2: column 'item_id': given twice; given 'a'",
     ]
 
 
@@ -112,32 +112,32 @@ def changed(form, number, **change):
 
 
 DAMAGE = [
-    ("classification", 1, {"first": " "}, "row 1: first: is empty"),
-    ("classification", 1, {"second": None}, "row 1: second: no value"),
-    ("classification", 1, {"first": "a\0"}, "row 1: first: contains a NUL character"),
-    ("classification", 1, {"first": "\ud83d"}, "row 1: first: contains a lone surrogate"),
-    ("choice", 0, {"options": ["Nur eine."]}, "row 0: options: 1 options where the published row has 2"),
-    ("choice", 0, {"options": "ab"}, "row 0: options: not a list; given 'ab'"),
-    ("choice", 0, {"options": ["Ja.", ""]}, "row 0: options: is empty"),
+    ("classification", 1, {"first": " "}, "line 2: column 'first': is empty"),
+    ("classification", 1, {"second": None}, "line 2: column 'second': no value"),
+    ("classification", 1, {"first": "a\0"}, "line 2: column 'first': contains a NUL character"),
+    ("classification", 1, {"first": "\ud83d"}, "line 2: column 'first': contains a lone surrogate"),
+    ("choice", 0, {"options": ["Nur eine."]}, "line 1: column 'options': 1 options where the published row has 2"),
+    ("choice", 0, {"options": "ab"}, "line 1: column 'options': not a list; given 'ab'"),
+    ("choice", 0, {"options": ["Ja.", ""]}, "line 1: column 'options': is empty"),
     (
         "span",
         0,
         {"answers": {"texts": ["an der Förde"], "starts": [8]}},
-        "row 0: gold: the context has ' an der Förd' at 8",
+        "line 1: columns 'answers.texts', 'answers.starts' (gold): the context has ' an der Förd' at 8",
     ),
     (
         "span",
         0,
         {"answers": {"texts": ["an der Förde"], "starts": []}},
-        "row 0: answers.starts: the published question is",
+        "line 1: column 'answers.starts': the published question is",
     ),
     (
         "span",
         1,
         {"answers": {"texts": ["hier"], "starts": [9]}},
-        "row 1: answers.texts: the published question is unan",
+        "line 2: column 'answers.texts': the published question is unan",
     ),
-    ("span", 0, {"answers": {"texts": "an", "starts": 9}}, "row 0: answers.texts: not a list; given 'an'"),
+    ("span", 0, {"answers": {"texts": "an", "starts": 9}}, "line 1: column 'answers.texts': not a list; given 'an'"),
 ]
 
 
@@ -150,7 +150,7 @@ def test_damaged_rows_are_named(told, form, number, change, message):
 def test_an_item_that_is_not_a_text(told):
     assert told("choice", changed("choice", 0, item_id=5)) == [
         "1 items are missing; given 'a'",
-        "row 0: item_id: not a text; given '5'",
+        "line 1: column 'item_id': not a text; given '5'",
     ]
 
 

@@ -58,7 +58,9 @@ def with_head_of(model, other):
 
 
 def test_every_shipped_adapter_config_is_tested():
-    assert [path.stem for path in CONFIGS] == ["full", "head", "houlsby_r16", "lora_r8", "pfeiffer_r16"]
+    bottlenecks = ["houlsby_r16", "madx_r2", "pfeiffer_r16", "pfeiffer_r16_madx2"]
+    others = ["dora_r8", "full", "head", "ia3", "lora_r8", "lora_r8_rs"]
+    assert [path.stem for path in CONFIGS] == sorted(bottlenecks + others)
     assert {load_adapter(path).kind for path in CONFIGS} == set(method_kinds())
 
 
@@ -67,13 +69,24 @@ def expected_names(stem: str, layers: int) -> set[str]:
     names = set()
     for layer in range(layers):
         base = f"encoder.encoder.layer.{layer}"
-        places = {"pfeiffer_r16": ["output"], "houlsby_r16": ["attention.output", "output"]}.get(stem, [])
+        places = ["output"] if stem in ("pfeiffer_r16", "madx_r2") else []
+        places += ["output"] if stem == "pfeiffer_r16_madx2" and layer < layers - 1 else []
+        places += ["attention.output", "output"] if stem == "houlsby_r16" else []
         for place in places:
             for part in ("adapter_down.0", "adapter_up"):
                 names |= {f"{base}.{place}.adapters.target.{part}.{kind}" for kind in ("weight", "bias")}
-        if stem == "lora_r8":
+        if stem in ("lora_r8", "lora_r8_rs", "dora_r8"):
+            parts = ["lora_A", "lora_B", *(["lora_magnitude_vector"] if stem == "dora_r8" else [])]
             for linear in ("query", "value"):
-                names |= {f"{base}.attention.self.{linear}.lora_{side}.target.weight" for side in "AB"}
+                names |= {f"{base}.attention.self.{linear}.{part}.target.weight" for part in parts}
+        if stem == "ia3":
+            scaled = ("attention.self.key", "attention.self.value", "output.dense")
+            names |= {f"{base}.{linear}.ia3_l.target" for linear in scaled}
+    if stem == "madx_r2":
+        inverse = {f"{map_}.{place}" for map_ in "FG" for place in (0, 2)}
+        names |= {
+            f"encoder.invertible_adapters.target.{part}.{kind}" for part in inverse for kind in ("weight", "bias")
+        }
     return names
 
 
@@ -109,11 +122,15 @@ def test_exactly_the_declared_parameters_train(bench, toys, config, start):
     method = load_adapter(config)
     start_kind = start.split()[0]
     reason = load_method(method.kind).refuse(start_kind)
-    expected_refusals = {"full": {"stack"}, "head": {"warm", "stack"}}
+    expected_refusals = {"full": {"stack"}, "head": {"warm", "stack"}, "dora": {"stack"}}
     assert bool(reason) == (start_kind in expected_refusals.get(method.kind, set()))
     step = bench.step(method, make_start(bench, start, method), lr=1e-3)
-    if reason or (method.kind == "full" and "stack" in start):
+    if reason or (method.kind in ("full", "dora") and "stack" in start):
         with pytest.raises(XstiltsError, match="refused with"):
+            built(bench, toys, step)
+        return
+    if config.stem == "madx_r2" and "stack" in start:
+        with pytest.raises(XstiltsError, match="only the lowest module"):
             built(bench, toys, step)
         return
     publish(bench, step)
@@ -269,7 +286,7 @@ def test_sources_of_another_kind_shape_or_backbone_are_refused(bench, toys, othe
 
 def test_options_that_leave_no_bottleneck_are_refused(bench, toys):
     narrow = AdapterConfig(kind="bottleneck", options={"where": "output", "reduction": 64})
-    with pytest.raises(XstiltsError, match="exceeds the hidden size 32"):
+    with pytest.raises(XstiltsError, match="must be at most 32; given '64'"):
         built(bench, toys, bench.step(narrow))
 
 

@@ -18,6 +18,7 @@ from xstilts.metrics import load_metric
 from xstilts.results import SCHEMA
 from xstilts.spec import Answers
 from xstilts.store import Store
+from xstilts.study import POOLED
 
 LANGUAGES = ("en", "de", "zh", "sw")
 TARGETS = {  # name → (format, metric, languages, examples per language, examples per cluster, base rate)
@@ -30,6 +31,8 @@ GAIN = {("helpful", "nli"): 0.15, ("helpful", "pairs"): 0.4}
 LOSS = {("adapter", "qa"): -0.15, ("adapter_stilts", "qa"): -0.15}
 NATURAL = frozenset()  # targets whose text was not generated
 INTERMEDIATES = ("helpful", "neutral")
+DEV = {"helpful": 75.0, "neutral": 70.0}  # dev score after an intermediate; 70 without
+FUSION = 240_000  # parameters
 SYSTEMS = (
     {"name": "full", "label": "full fine-tuning", "mode": "fullft", "adapter": "full", "start": "cold"},
     {"name": "full_stilts", "label": "full FT, intermediate", "mode": "fullft", "adapter": "full", "start": "warm"},
@@ -109,7 +112,13 @@ def publish(store, key, step, result, rows=None):
     store.publish(key)
 
 
-def train_result(mode, status="ok"):
+def module_result(kind, seconds=0.5):
+    """Of what was not trained."""
+    result = {"kind": kind, "status": "ok", "stored_parameters": 40_000, "stored_bytes": 160_000, "seconds": seconds}
+    return result | ({"stored_parameters": 40_600, "head_parameters": 600} if kind == "combine" else {})
+
+
+def train_result(mode, status="ok", dev=70.0, fused=0):
     full = mode == "fullft"
     return {
         "kind": "train",
@@ -120,11 +129,11 @@ def train_result(mode, status="ok"):
         "trainable_parameters": 3_400_000 if full else 40_000,
         "head_parameters": 600,
         "total_parameters": 3_440_000,
-        "stored_parameters": 3_400_600 if full else 40_600,
+        "stored_parameters": 3_400_600 if full else 40_600 + fused,
         "stored_bytes": 13_600_000 if full else 162_000,
         "examples_per_second": 300.0 if full else 420.0,
         "padding_factor": 1.04,
-        "dev_score": 70.0,
+        "dev_score": dev,
         "environment": {"python": "3.11", "torch": "2.13", "device": "cpu", "threads": 1},
     }
 
@@ -144,26 +153,84 @@ def task_record(target):
     }
 
 
+def used(study, system):
+    """Names of a system's intermediates as its cells have them."""
+    if system["start"] == "cold":
+        return (None,)
+    names = system.get("intermediates") or study["intermediates"]
+    return (POOLED.join(names),) if system["start"] in ("fuse", "merge") else tuple(names)
+
+
+class Filler:
+    """Publishes the steps of one study, each once."""
+
+    def __init__(self, store, study, collapsed):
+        self.store, self.study, self.collapsed = store, study, collapsed
+
+    def put(self, key, task, result):
+        if not self.store.is_done(key):
+            publish(self.store, key, {"task": {"name": task}}, result)
+        return key
+
+    def source(self, system, name, seed, status):
+        seed = seed if self.study["source_seeds"] == "paired" else self.study["seeds"][0]
+        if name in self.study.get("module", {}):
+            return self.put(digest("import", name), name, module_result("import"))
+        key = digest(self.study["name"], "train", system["name"], name, seed)
+        return self.put(key, name, train_result(system["mode"], status))
+
+    def cell(self, system, middle, target, seed):
+        """One cell, and its steps but for the prediction."""
+        name, start = system["name"], system["start"]
+        names = middle.split(POOLED) if middle else []
+        status = "collapsed" if (name, middle, target, seed) in self.collapsed else "ok"
+        sources = [self.source(system, each, seed, status) for each in names]
+        own = digest(self.study["name"], "train", name, middle, target, seed)
+        modules, behind, train = [*([] if start == "warm" else sources), own], [*sources, own], own
+        pooled = list(sources)
+        if TARGETS[target][0] == "retrieval":
+            train = sources[0] if sources else None
+            modules = behind = [train] if sources else []
+        else:
+            fused = FUSION if start == "fuse" else 0
+            dev = DEV.get(middle, 70.0)
+            self.put(own, target, train_result(system["mode"], status, dev, fused))
+            if start == "merge":
+                direct = system.get("merge", {}).get("into") == "direct"
+                parts = [*sources, own] if direct else sources
+                merged = self.put(digest("combine", *parts), target, module_result("combine"))
+                pooled, train = ([own, *sources], merged) if direct else (sources, own)
+                modules = [merged] if direct else [merged, own]
+                behind = [*sources, own, merged] if direct else [*sources, merged, own]
+        several = len(names) > 1
+        return {
+            "system": name,
+            "intermediate": middle,
+            "target": target,
+            "seed": seed,
+            "split": "test",
+            "predict": digest(self.study["name"], "predict", target, train or "bare"),
+            "train": train,
+            "intermediate_train": sources[0] if len(sources) == 1 and not several else None,
+            "intermediate_trains": pooled,
+            "modules": modules,
+            "behind": behind,
+        }
+
+
 def fill(store, study, skip=(), collapsed=()):
     """Publish the steps of every cell but those in ``skip`` and return the cells of the manifest."""
     cells = []
+    filler = Filler(store, study, collapsed)
     for system, target, seed in itertools.product(study["system"], TARGETS, study["seeds"]):
-        for middle in (None,) if system["start"] == "cold" else INTERMEDIATES:
-            name, retrieval = system["name"], TARGETS[target][0] == "retrieval"
-            source_seed = seed if study["source_seeds"] == "paired" else study["seeds"][0]
-            source = middle and digest(study["name"], "train", name, middle, source_seed)
-            train = source if retrieval else digest(study["name"], "train", name, middle, target, seed)
-            predict = digest(study["name"], "predict", target, train or "bare")
-            cell = {"system": name, "intermediate": middle, "target": target, "seed": seed, "split": "test"}
-            cells.append({**cell, "predict": predict, "train": train, "intermediate_train": source})
-            if (name, middle, target, seed) in skip:
-                continue
-            for key, task in ((source, middle), (train, target)):
-                if key and not store.is_done(key):
-                    status = "collapsed" if (name, middle, target, seed) in collapsed else "ok"
-                    publish(store, key, {"task": {"name": task}}, train_result(system["mode"], status))
-            if not store.is_done(predict):
-                rate = TARGETS[target][-1] + GAIN.get((middle, target), 0) + LOSS.get((name, target), 0)
+        for middle in used(study, system):
+            name = system["name"]
+            cell = filler.cell(system, middle, target, seed)
+            cells.append(cell)
+            predict = cell["predict"]
+            if (name, middle, target, seed) not in skip and not store.is_done(predict):
+                gain = max((GAIN.get((each, target), 0) for each in (middle or "").split(POOLED)), default=0)
+                rate = TARGETS[target][-1] + gain + LOSS.get((name, target), 0)
                 task = {"name": target, "version": 1, "fingerprint": digest(target)}
                 rows = predictions(target, rate, predict)
                 publish(store, predict, {"task": task, "split": "test"}, {"kind": "predict"}, rows)
@@ -216,6 +283,12 @@ def planted(tmp_path_factory):
     skip = {("full_stilts", "neutral", "pos", 3)}
     collapsed = {("adapter", None, "pos", 2)}
     return make_store(tmp_path_factory.mktemp("planted"), skip, collapsed)
+
+
+@pytest.fixture(scope="session")
+def store_maker_once():
+    """The generator for a store that a whole module reads."""
+    return make_store
 
 
 @pytest.fixture

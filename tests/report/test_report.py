@@ -14,12 +14,12 @@ from xstilts.errors import XstiltsError
 from xstilts.report.answer import answer
 from xstilts.report.card import card
 from xstilts.report.scores import board, scores
-from xstilts.report.tables import effect_matrix, overview
+from xstilts.report.tables import effect_matrix, score_table
 from xstilts.report.view import View
 from xstilts.results import load_results
 
 VOID = {"meta", "link", "br", "img", "hr", "input"}
-FILES = {"report.html", "report.md", "comparisons.json", "comparisons.csv", "scores.csv"}
+FILES = {"report.html", "report.md", "comparisons.json", "comparisons.csv", "compositions.csv", "scores.csv"}
 EVIL = "<script>alert('x')</script> & \"quoted\" | *starred*"
 
 
@@ -123,12 +123,18 @@ def test_html_is_well_formed_and_needs_nobody_else(page, out):
     assert not page.named("script") and not page.named("link") and not page.named("img")
     addresses = set(re.findall(r"https?://[^\"' )]*", text))
     assert addresses <= {"http://www.w3.org/1999/xlink", "http://www.w3.org/2000/svg"}  # names, never fetched
-    assert {attrs["href"] for attrs in page.named("a")} == {"comparisons.csv", "comparisons.json", "scores.csv"}
+    assert {attrs["href"] for attrs in page.named("a")} == {
+        "comparisons.csv",
+        "comparisons.json",
+        "compositions.csv",
+        "scores.csv",
+    }
 
 
 def test_every_figure_has_an_alternative_text_that_holds_its_numbers(page):
-    figures = page.named("svg")
+    systems, *figures = page.named("svg")
     assert len(figures) == 4
+    assert systems["role"] == "img" and systems["aria-label"].startswith("Scores of every system in percent")
     for attrs in figures:
         assert attrs["role"] == "img"
         assert attrs["aria-label"].startswith("Forest plot of ")
@@ -224,7 +230,7 @@ def test_few_seeds_give_no_stars_no_colours_and_no_filled_marks_anywhere(store_m
         assert not any("*" in cell.text for cell in cells)
     text = report.write(tmp_path / "store", "planted", tmp_path / "out").path.read_text(encoding="utf-8")
     page = Page(text)
-    assert len(page.named("svg")) == 4
+    assert len(page.named("svg")) == 5
     figures = "".join(re.findall(r"<svg.*?</svg>", text, flags=re.DOTALL))
     assert "var(--up)" not in figures and "var(--down)" not in figures
     assert "not judged" in text and not re.search(r"\d, (higher|lower|no difference)", text)
@@ -291,7 +297,7 @@ def test_a_side_of_failed_runs_is_told_beside_its_numbers(store_maker, tmp_path)
     page = Page(report.write(store, "planted", tmp_path / "out").path.read_text(encoding="utf-8"))
     text = "".join(page.text)
     assert re.search(r"\d+\.\dall collapsed", text) and re.search(r"\d+\.\d1 of 3 collapsed", text)
-    assert "pos (all failed)" in page.named("svg")[0]["aria-label"]
+    assert "pos (all failed)" in page.named("svg")[1]["aria-label"]
 
 
 def test_fixed_intermediates_are_told(store_maker, tmp_path):
@@ -322,7 +328,7 @@ def test_a_directory_that_cannot_be_written_is_one_clear_message(planted, tmp_pa
 def test_suite_scores_are_means_over_targets_of_means_over_all_languages(planted):
     results = load_results(planted, "planted")
     rows = scores(results)
-    table = overview(results, board(rows))
+    table = score_table(results, board(rows))
     assert table.columns[-2:] == ("suite score, targets without retrieval", "suite score, all targets")
 
     def by_hand(targets):

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from scipy import stats as scipy_stats
 
 from xstilts.errors import XstiltsError
-from xstilts.significance.two_way import combine, linearise, two_way
+from xstilts.significance.two_way import combine, linearise, one_sample, two_way
 
 
 def cell(scores, clusters=None, deterministic=False):
@@ -113,6 +113,54 @@ def test_linearised_error_of_a_ratio_equals_a_cluster_bootstrap():
     resampled = 100 * (totals[0, 0] / totals[0, 1] - totals[1, 0] / totals[1, 1])
     assert ours.scope == "artefact"
     assert ours.se == pytest.approx(resampled.std(ddof=1), rel=0.04)
+
+
+@pytest.mark.parametrize("run_sd", [0.0, 0.05])
+@pytest.mark.parametrize("seed", range(4))
+def test_interval_of_one_score_is_that_of_an_analysis_of_variance(seed, run_sd):
+    """Runs × items without replication: Var(mean) = (MS_runs + MS_items − MS_rest) / (runs · items), by hand."""
+    y = 100 * draw(np.random.default_rng(seed), seeds=4, examples=25, run_sd=run_sd)[0]
+    runs, items = y.shape
+    by_run, by_item, mean = y.mean(axis=1), y.mean(axis=0), y.mean()
+    rest = sum((y[s, i] - by_run[s] - by_item[i] + mean) ** 2 for s in range(runs) for i in range(items))
+    ms_runs = items * sum((by_run - mean) ** 2) / (runs - 1)
+    ms_items = runs * sum((by_item - mean) ** 2) / (items - 1)
+    ms_rest = rest / ((runs - 1) * (items - 1))
+    both = max(ms_runs + ms_items - ms_rest, ms_items, ms_runs)
+    df = both**2 / (ms_runs**2 / (runs - 1) + ms_items**2 / (items - 1))
+    error = math.sqrt(both / y.size)
+    reach = scipy_stats.t.ppf(0.975, df) * error
+    ours = one_sample(cell(y / 100))
+    assert ours[:5] == pytest.approx((mean, mean - reach, mean + reach, df, error))
+    assert ours[5:7] == pytest.approx([math.sqrt(ms / y.size) for ms in (ms_items, ms_runs)])
+    assert (ours.scope, ours.clusters) == ("procedure", items)
+
+
+def test_interval_of_one_score_of_one_model_equals_a_cluster_bootstrap():
+    """Clusters of unequal size, examples only, 4 000 resamples of whole clusters."""
+    rng = np.random.default_rng(5)
+    clusters = np.repeat(np.arange(150), rng.integers(1, 8, 150))
+    right = (rng.random(len(clusters)) < rng.beta(4, 2, 150)[clusters]).astype(float)
+    ours = one_sample(cell(right[None], clusters))
+    sums = np.stack([np.bincount(clusters, right), np.bincount(clusters)])
+    totals = sums @ rng.multinomial(150, np.full(150, 1 / 150), size=4000).T
+    resampled = 100 * totals[0] / totals[1]
+    assert (ours.scope, ours.df) == ("artefact", 149) and math.isnan(ours.se_seeds)
+    assert ours.se == pytest.approx(resampled.std(ddof=1), rel=0.04)
+    assert (ours.low, ours.high) == pytest.approx(np.percentile(resampled, (2.5, 97.5)), abs=0.5)
+
+
+def test_a_score_against_a_constant_has_the_error_of_the_score():
+    """What is known exactly adds nothing: the difference from it is as sure as the score."""
+    scores, known = draw(np.random.default_rng(2))[0], cell(np.zeros((1, 60)), deterministic=True)
+    alone, against = one_sample(cell(scores)), two_way(cell(scores), known)
+    assert alone[:3] == pytest.approx(against[:3]) and alone[3:8] == against[4:9]
+
+
+def test_a_score_without_variance_or_with_one_cluster_has_no_interval():
+    flat, alone = one_sample(cell(np.ones((3, 10)))), one_sample(cell(np.random.default_rng(0).random((3, 8)), [0] * 8))
+    assert flat.score == 100.0 and flat.se == 0.0 and math.isnan(flat.low)
+    assert not math.isnan(alone.score) and math.isnan(alone.low) and math.isnan(alone.se)
 
 
 # -------------------------------------------------------------------------------------------------- edge of data

@@ -63,11 +63,16 @@ def write_headers(root, files):
 
 @pytest.fixture
 def from_fixture(tmp_path):
-    """``from_fixture(task name)`` → the task cut down to what its fixture holds, and the sources that hold it."""
+    """``from_fixture(task name)`` → the task cut down to what its fixture holds, and the sources that hold it.
+
+    ``from_fixture(task name, damage)``: what ``damage`` leaves of the fixture's content, which it is given.
+    """
     datasets.disable_progress_bars()
 
-    def build(name):
+    def build(name, damage=None):
         content = json.loads((FIXTURES / f"{name}.json").read_text(encoding="utf-8"))
+        if damage:
+            damage(content)
         sources = Sources(tmp_path / "hub", tmp_path / "files")
         for file in content.get("hub", ()):
             write_hub_file(tmp_path / "hub", file)

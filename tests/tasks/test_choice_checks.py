@@ -26,7 +26,7 @@ def test_all_examples_of_a_split_have_as_many_options_as_the_first():
     assert problems("choice", CHOICE, replace(CHOICE, item_id="2")) == []
     assert problems("choice", three, replace(three, item_id="3")) == []
     assert problems("choice", CHOICE, three) == [
-        "damaged/test/en: row 1: options: 3 options where the first example of the split has 2"
+        "damaged/test/en: example 2: options: 3 options where the first example of the split has 2"
     ]
 
 

@@ -445,5 +445,5 @@ if HUB.is_dir():
     def test_copa_dev_is_what_xcopa_translates():
         """COPA's dev answers are XCOPA's validation answers, in the order of their numbers."""
         file = HUB / "cambridgeltl" / "xcopa" / "et" / "validation-00000-of-00001.parquet"
-        answers = {row["idx"]: row["label"] for row in read_rows(file, ("idx", "label"))}
+        answers = {row["idx"]: row["label"] for _, row in read_rows(file, ("idx", "label"))}
         assert [each.gold for each in load_full("copa", "dev")] == [answers[number] for number in range(100)]

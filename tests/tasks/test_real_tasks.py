@@ -126,7 +126,7 @@ def test_no_dev_split_holds_a_question_of_xquad(write, tmp_path):
 def test_question_without_answer_is_refused(write, tmp_path):
     row = {**question("a", "Ann", "Ann"), "answers": {"text": [], "answer_start": []}}
     write("rajpurkar/squad", "plain_text", "train", SQUAD, row)
-    with pytest.raises(XstiltsError, match="row 0: gold: has no gold"):
+    with pytest.raises(XstiltsError, match=r"row 0: column 'answers.text' \(gold\): has no gold"):
         load(reduced("squad1"), "train", Sources(tmp_path))
 
 

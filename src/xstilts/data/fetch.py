@@ -23,6 +23,10 @@ from xstilts.hub import SHA256_LENGTH, Kind, Listing, checksum_of
 from xstilts.spec import GeneratedData, HubData, Task, UserData, unique
 
 CLIENTS_OWN = ".cache"  # where the client keeps partial downloads
+NEXT_STEPS = {  # end of what the client could not do → what helps
+    "no connection to the hub": "run the same command where the hub can be reached, and copy --out from there",
+    "HF_HUB_OFFLINE forbids to ask the hub": "unset it, and run the same command again",
+}
 
 Tell = Callable[[str], None]
 
@@ -31,17 +35,15 @@ def fetch_tasks(tasks: Sequence[Task], out: Path, tell: Tell) -> tuple[Problem, 
     """Bring all splits of some tasks into a mirror, in all their languages.
 
     Args:
-        tasks: tasks whose data cannot be fetched are told what to do instead.
+        tasks: those whose files only the user can supply are left out; see ``to_supply``.
         out: root of the mirror.
-        tell: takes one line about each repository, and each task that has none.
+        tell: takes one line about each repository, and each task that needs none.
 
     Returns:
         What could not be had; everything else is there.
     """
     for task in tasks:
-        if isinstance(task.data, UserData):
-            tell(f"{task.name}: cannot be fetched; --files DIR names the directory of its files. {task.data.obtain}")
-        elif isinstance(task.data, GeneratedData):
+        if isinstance(task.data, GeneratedData):
             tell(f"{task.name}: nothing to fetch, its rows are generated")
     parts = [part for task in tasks if isinstance(task.data, HubData) for part in task.data.parts]
     problems: list[Problem] = []
@@ -55,6 +57,13 @@ def fetch_tasks(tasks: Sequence[Task], out: Path, tell: Tell) -> tuple[Problem, 
         splits = tuple(dict.fromkeys((part.config, part.hub_split) for part in here))
         problems += _collect(partial(_fetch_splits, repo, revisions[0], splits, out, tell))
     return tuple(problems)
+
+
+def to_supply(tasks: Sequence[Task]) -> tuple[Problem, ...]:
+    """Say of every task whose files cannot be fetched where they come from and what to put where."""
+    what = "its files cannot be fetched; put them into a directory of yours, which --files then names."
+    own = [(task.name, task.data.obtain) for task in tasks if isinstance(task.data, UserData)]
+    return tuple(Problem(f"task {name}", f"{what} {obtain}") for name, obtain in own)
 
 
 def fetch_files(repo: str, revision: str | None, names: Sequence[str], out: Path, tell: Tell) -> tuple[Problem, ...]:
@@ -76,11 +85,17 @@ def fetch_files(repo: str, revision: str | None, names: Sequence[str], out: Path
 
 def _collect(run: Callable[[], list[Problem]]) -> list[Problem]:
     try:
-        return run()
+        found = run()
     except XstiltsError as error:
-        return list(error.problems)
+        found = list(error.problems)
     except OSError as error:
-        return [_disk_problem(error)]
+        found = [_disk_problem(error)]
+    return [_with_next_step(problem) for problem in found]
+
+
+def _with_next_step(problem: Problem) -> Problem:
+    steps = [step for reason, step in NEXT_STEPS.items() if problem.what.endswith(reason)]
+    return replace(problem, what="; ".join((problem.what, *steps)))
 
 
 def _disk_problem(error: OSError) -> Problem:

@@ -1,12 +1,33 @@
-"""Problems of data, gathered: a damaged file of 100,000 rows yields one readable error, not 100,000 lines."""
+"""Problems of data, gathered: a damaged file of 100,000 rows yields one readable error, not 100,000 lines.
+
+Every message says what its number counts: a ``line`` of a text file from 1, as editors do; a ``row`` of a Parquet file
+from 0, as tools for such files do; an ``example`` from 1, where a task reads a file in its own way or makes its rows.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Literal, NamedTuple
 
 from xstilts.errors import Problem, XstiltsError
 
 MOST_SHOWN = 30
+
+Unit = Literal["row", "line", "example"]
+
+
+class At(NamedTuple):
+    """A place in a file.
+
+    Attributes:
+        file: file, or split of a generated task.
+        unit: what is counted.
+        number: of that unit.
+    """
+
+    file: str
+    unit: Unit
+    number: int
 
 
 @dataclass
@@ -14,13 +35,9 @@ class Findings:
     """Problems found so far. The same problem in several rows of a file counts as one, told with its first row.
 
     A file that is read several times, such as one that holds all languages, is told of once.
-
-    Attributes:
-        unit: what a file's numbers count, in the singular.
     """
 
-    unit: str = "row"
-    _rows: dict[tuple[str, str, str, str | None, tuple[str, ...]], dict[int, None]] = field(default_factory=dict)
+    _rows: dict[_Same, dict[int, None]] = field(default_factory=dict)
     _others: dict[Problem, None] = field(default_factory=dict)
 
     def __bool__(self) -> bool:
@@ -31,17 +48,15 @@ class Findings:
         """Note problems that concern a file or a split as a whole."""
         self._others |= dict.fromkeys(problems)
 
-    def add_row(self, file: str, row: int, place: str, problem: Flaw) -> None:
+    def add_row(self, at: At, place: str, flaw: Flaw) -> None:
         """Note a problem of one row.
 
         Args:
-            file: file, or split of a generated task.
-            row: its number in the file: of a row from 0, of an Example from 1.
-            place: column, or part of the Example that was made from the row.
-            problem: what is wrong there.
+            at: the row.
+            place: its columns, or the part of the Example that was made from it.
+            flaw: what is wrong there.
         """
-        same = (file, place, problem.what, problem.given, problem.allowed)
-        self._rows.setdefault(same, {})[row] = None
+        self._rows.setdefault(_Same(at.file, at.unit, place, flaw), {})[at.number] = None
 
     def raise_if_any(self) -> None:
         """Raise one error with everything that was found.
@@ -49,7 +64,7 @@ class Findings:
         Raises:
             XstiltsError: if anything was.
         """
-        found = [*self._others, *(_problem(self.unit, same, tuple(rows)) for same, rows in self._rows.items())]
+        found = [*self._others, *(_problem(same, tuple(numbers)) for same, numbers in self._rows.items())]
         if len(found) > MOST_SHOWN:
             more = Problem("data", f"and {len(found) - MOST_SHOWN} more problems like these")
             found = [*found[:MOST_SHOWN], more]
@@ -66,7 +81,16 @@ class Flaw:
     allowed: tuple[str, ...] = ()
 
 
-def _problem(unit: str, same: tuple[str, str, str, str | None, tuple[str, ...]], rows: tuple[int, ...]) -> Problem:
-    file, place, what, given, allowed = same
-    count = "" if len(rows) == 1 else f" (and in {len(rows) - 1} more {unit}s)"
-    return Problem(f"{file}: {unit} {rows[0]}: {place}", what + count, given, allowed)
+class _Same(NamedTuple):
+    """What problems have in common that are told as one."""
+
+    file: str
+    unit: Unit
+    place: str
+    flaw: Flaw
+
+
+def _problem(same: _Same, numbers: tuple[int, ...]) -> Problem:
+    file, unit, place, flaw = same
+    count = "" if len(numbers) == 1 else f" (and in {len(numbers) - 1} more {unit}s)"
+    return Problem(f"{file}: {unit} {numbers[0]}: {place}", flaw.what + count, flaw.given, flaw.allowed)

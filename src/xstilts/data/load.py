@@ -6,20 +6,21 @@ import gc
 import tarfile
 import zipfile
 import zlib
-from collections.abc import Callable, Hashable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Generic, TypeVar
 
 from xstilts.data.checks import Checker
-from xstilts.data.findings import Findings, Flaw
+from xstilts.data.columns import UNREADABLE, Reading, listed, named, origin
+from xstilts.data.findings import At, Findings, Flaw
 from xstilts.data.layout import Repository
 from xstilts.data.progress import watched
 from xstilts.data.sources import Sources, repositories
-from xstilts.data.table import read_rows
+from xstilts.data.table import read_rows, unit_of
 from xstilts.data.user import user_files
 from xstilts.errors import Problem, XstiltsError
-from xstilts.spec import POOL, Example, GeneratedData, HubData, Part, Split, Task, UserData, UserPart
+from xstilts.spec import POOL, Example, GeneratedData, HubData, Part, Row, Split, Task, UserData, UserPart
 
 MOST_KEPT = 1_000_000  # Examples, about a kilobyte each; many steps of one process read the same rows
 P = TypeVar("P", Part, UserPart)
@@ -89,7 +90,7 @@ def _load(task: Task, split: Split, languages: tuple[str, ...], sources: Sources
     if unknown:
         where, what = f"task {task.name}: {split}", "the task has no such language in this split"
         raise XstiltsError(*(Problem(where, what, language, declared) for language in unknown))
-    findings = Findings("example" if isinstance(task.data, UserData) else "row")
+    findings = Findings()
     checker = Checker(task, findings, parallel=task.parallel and split == "test")
     if isinstance(task.data, GeneratedData):
         examples = _generate(task.data, split, languages, checker)
@@ -131,9 +132,16 @@ def _generate(data: GeneratedData, split: Split, languages: tuple[str, ...], che
         examples = data.examples(split, language)
         if not examples:
             checker.findings.add(Problem(where, "no examples"))
-        for row, example in enumerate(examples):
-            checker.check(example, where, row)
+        for number, example in enumerate(examples, 1):
+            _check(checker, example, At(where, "example", number), {})
             yield example
+
+
+def _check(checker: Checker, example: Example, at: At, fields: Mapping[str, str]) -> None:
+    """Note what is wrong with an Example; of ``fields`` see ``UserData``."""
+    for spot, flaw in checker.check(example, at):
+        field = fields.get(spot.part)
+        checker.findings.add_row(at, f"field {field!r} ({spot.part})" if field else spot.part, flaw)
 
 
 def _read(
@@ -146,6 +154,7 @@ def _read(
             yield from _read_part(data, part, folders[part.repo, part.revision], sources, checker)
         except XstiltsError as error:
             checker.findings.add(*error.problems)
+            checker.lost = True
 
 
 def parts_read(parts: Sequence[P], split: Split, languages: tuple[str, ...]) -> list[P]:
@@ -157,31 +166,44 @@ def parts_read(parts: Sequence[P], split: Split, languages: tuple[str, ...]) -> 
 def _read_part(
     data: HubData, part: Part, repository: Repository, sources: Sources, checker: Checker
 ) -> Iterator[Example]:
-    row = kept = 0
-    columns = data.columns if part.columns is None else part.columns
+    row = kept = lost = 0
+    reading = Reading(data.read, part, data.columns if part.columns is None else part.columns)
     for file in repository.data_files(part.config, part.hub_split):
         repository.check_content(file)
-        for row_of_file, values in enumerate(read_rows(file, columns)):
-            missing = [column for column, value in values.items() if value is None]
-            for column in missing:
-                checker.findings.add_row(str(file), row_of_file, column, Flaw("no value"))
-            try:
-                examples = () if missing else data.read(values, part, row)
-            except (AttributeError, LookupError, TypeError, ValueError) as error:
-                shape = f"the row is not what the task expects ({type(error).__name__}: {error})"
-                types = ", ".join(f"{column} {type(value).__name__}" for column, value in values.items())
-                checker.findings.add_row(str(file), row_of_file, ", ".join(columns), Flaw(shape, types))
-                examples = ()
-            for example in examples:
-                checker.check(example, str(file), row_of_file)
-            yield from examples
-            kept += len(examples)
+        name, unit = str(file), unit_of(file)
+        for number, values in read_rows(file, reading.columns):
+            at = At(name, unit, number)
+            examples = _read_row(reading, values, row, at, checker.findings)
+            if examples is None:
+                lost += 1
+            else:
+                kept += len(examples)
+                for index, example in enumerate(examples):
+                    for spot, flaw in checker.check(example, at):
+                        columns = origin(reading, values, row, index, spot)
+                        checker.findings.add_row(at, named(spot, columns), flaw)
+                yield from examples
             row += 1
+    checker.lost = checker.lost or lost > 0
     where = f"{repository.folder}: config {part.config!r}, split {part.hub_split!r}"
     expected = part.rows if part.rows is not None else repository.counts.get((part.config, part.hub_split))
     _check_count(checker, sources, part.split, where, row, expected)
-    if not kept:
+    if not kept and not lost:
         checker.findings.add(Problem(where, "no examples"))
+
+
+def _read_row(reading: Reading, row: Row, number: int, at: At, findings: Findings) -> tuple[Example, ...] | None:
+    """The Examples of a row; None, and a note, if it cannot be read."""
+    missing = [column for column, value in row.items() if value is None]
+    for column in missing:
+        findings.add_row(at, listed((column,)), Flaw("no value"))
+    try:
+        return None if missing else reading(row, number)
+    except UNREADABLE as error:
+        shape = f"the row is not what the task expects ({type(error).__name__}: {error})"
+        types = ", ".join(f"{column} {type(value).__name__}" for column, value in row.items())
+        findings.add_row(at, listed(reading.columns), Flaw(shape, types))
+        return None
 
 
 def _read_user(
@@ -190,24 +212,30 @@ def _read_user(
     parts = parts_read(data.parts, split, languages)
     found = user_files(sources.files, checker.task.name, [part.pattern for part in parts], data.obtain)
     for part, files in zip(parts, found, strict=True):
-        kept = 0
+        kept, damaged = 0, list[Problem]()
         for file in files:
-            for number, example in enumerate(_read_file(data, part, file, checker), 1):
-                checker.check(example, str(file), number)
+            for number, example in enumerate(_read_file(data, part, file, damaged), 1):
+                _check(checker, example, At(str(file), "example", number), data.fields)
                 kept += 1
                 yield example
-        _check_count(checker, sources, part.split, f"{sources.files}: {part.pattern}", kept, part.rows)
+        if damaged:
+            checker.findings.add(*damaged)
+            checker.lost = True
+            continue  # that examples are lacking is no news
+        where = f"{sources.files}: {part.pattern}"
+        _check_count(checker, sources, part.split, where, kept, part.rows)
         if not kept:
-            checker.findings.add(Problem(f"{sources.files}: {part.pattern}", "no examples"))
+            checker.findings.add(Problem(where, "no examples"))
 
 
-def _read_file(data: UserData, part: UserPart, file: Path, checker: Checker) -> Iterator[Example]:
+def _read_file(data: UserData, part: UserPart, file: Path, damaged: list[Problem]) -> Iterator[Example]:
+    """The Examples of a file, as far as it can be read; why no further is noted."""
     try:
         yield from data.read(file, part)
     except XstiltsError as error:
-        checker.findings.add(*error.problems)
+        damaged += error.problems
     except (*DAMAGE, *DAMAGED_ARCHIVE) as error:
-        checker.findings.add(Problem(str(file), f"cannot be read ({error})"))
+        damaged.append(Problem(str(file), f"cannot be read ({error})"))
 
 
 def _check_count(

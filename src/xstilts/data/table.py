@@ -7,7 +7,8 @@ Rules for text files:
     * UTF-8. A byte order mark at the start of the file is no part of the first value; elsewhere it is a character.
     * TSV and CSV begin with the names of their columns, and every value is text: nothing is guessed to be a number, a
       date or a missing value. Values may be quoted, quotes inside them are doubled.
-    * Lines may end in LF or CR LF; blank lines are skipped. A line break inside a quoted value stays as it is.
+    * Lines may end in LF or CR LF; blank lines are skipped. A line break inside a quoted value stays as it is, and the
+      row is named by the line in which it begins.
 """
 
 from __future__ import annotations
@@ -22,6 +23,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet
 
+from xstilts.data.columns import listed
+from xstilts.data.findings import Unit
 from xstilts.errors import Problem, XstiltsError, fail
 
 BATCH_ROWS = 4096
@@ -30,11 +33,16 @@ KINDS = (".parquet", ".tsv", ".csv", ".jsonl")
 LONGEST_VALUE = 2**31 - 1  # characters; the csv module stops at 131,072 unless told otherwise
 BOM = b"\xef\xbb\xbf"
 
-Rows = Iterator[dict[str, Any]]
+Rows = Iterator[tuple[int, dict[str, Any]]]
+
+
+def unit_of(path: Path) -> Unit:
+    """What the numbers of a file's rows count: lines of a text file, from 1, or rows of a Parquet file, from 0."""
+    return "row" if path.suffix == ".parquet" else "line"
 
 
 def read_rows(path: Path, columns: tuple[str, ...]) -> Rows:
-    """Yield the rows of a data file.
+    """Yield the rows of a data file with their numbers; see ``unit_of``.
 
     Args:
         path: the file.
@@ -64,7 +72,8 @@ def _read_parquet(path: Path, columns: tuple[str, ...]) -> Rows:
         _check_classes(path, schema, [name for name in names if name in classes])
         for batch in file.iter_batches(BATCH_ROWS, columns=names):
             values = [_named(_values(path, row, name, batch.column(name)), classes.get(name)) for name in names]
-            yield from (dict(zip(names, each, strict=True)) for each in zip(*values, strict=True))
+            rows = (dict(zip(names, each, strict=True)) for each in zip(*values, strict=True))
+            yield from enumerate(rows, row)
             row += batch.num_rows
 
 
@@ -87,7 +96,7 @@ def _values(path: Path, first: int, name: str, column: pa.Array) -> list[Any]:
             try:
                 value.as_py()
             except UnicodeDecodeError as error:
-                raise fail(f"{path}: row {row}: {name}", f"is not UTF-8 text ({error.reason})") from error
+                raise fail(f"{path}: row {row}: {listed((name,))}", f"is not UTF-8 text ({error.reason})") from error
         raise
 
 
@@ -111,10 +120,10 @@ def _class_names(path: Path, schema: pa.Schema) -> dict[str, tuple[str, ...]]:
 
 def _check_classes(path: Path, schema: pa.Schema, columns: Iterable[str]) -> None:
     """Refuse columns of classes that hold anything but numbers, or lists of them; texts name the class themselves."""
-    wrong = [name for name in columns if not _holds_classes(schema.field(name).type)]
+    wrong = {name: schema.field(name).type for name in columns if not _holds_classes(schema.field(name).type)}
     what = "the file calls this a column of classes, but its values are not integers, texts, or lists of them"
     if wrong:
-        raise XstiltsError(*(Problem(f"{path}: {name}", what, str(schema.field(name).type)) for name in wrong))
+        raise XstiltsError(*(Problem(f"{path}: {listed((name,))}", what, str(kind)) for name, kind in wrong.items()))
 
 
 def _holds_classes(kind: pa.DataType) -> bool:
@@ -146,25 +155,30 @@ def _read_delimited(path: Path, columns: tuple[str, ...]) -> Rows:
     csv.field_size_limit(LONGEST_VALUE)
     reader = csv.reader((line for _, line in _lines(path)), delimiter=DELIMITERS[path.suffix], strict=True)
     records = _records(path, reader)
-    header = next(records, None)
-    if header is None:
+    begin, header = next(records, (0, []))
+    if not header:
         raise fail(str(path), "the file is empty; its first line names the columns")
     if len(set(header)) < len(header):
-        raise fail(f"{path}: line 1", "a column is named twice", ", ".join(header))
+        raise fail(f"{path}: line {begin}", "a column is named twice", ", ".join(header))
     _check_columns(str(path), tuple(header), columns)
     places = [(name, header.index(name)) for name in _outer(columns)]
-    for record in records:
+    for begin, record in records:
         if len(record) != len(header):
             what = f"{len(record)} values where the first line names {len(header)} columns"
-            raise fail(f"{path}: line {reader.line_num}", what, DELIMITERS[path.suffix].join(record)[:80])
-        yield {name: record[place] for name, place in places}
+            raise fail(f"{path}: line {begin}", what, DELIMITERS[path.suffix].join(record)[:80])
+        yield begin, {name: record[place] for name, place in places}
 
 
-def _records(path: Path, reader: Any) -> Iterator[list[str]]:
+def _records(path: Path, reader: Any) -> Iterator[tuple[int, list[str]]]:
+    """(number of its first line, values) of every record."""
+    begin = 1
     try:
-        yield from (record for record in reader if record)
+        for record in reader:
+            if record:
+                yield begin, record
+            begin = reader.line_num + 1
     except csv.Error as error:
-        raise fail(f"{path}: line {reader.line_num}", f"cannot be read ({error})") from error
+        raise fail(f"{path}: line {begin}", f"cannot be read ({error})") from error
 
 
 def _read_jsonl(path: Path, columns: tuple[str, ...]) -> Rows:
@@ -182,7 +196,7 @@ def _read_jsonl(path: Path, columns: tuple[str, ...]) -> Rows:
         if any(name not in row for name in columns):
             inner = [f"{name}.{key}" for name, value in row.items() if isinstance(value, dict) for key in value]
             _check_columns(where, (*row, *inner), columns)
-        yield {name: row[name] for name in names}
+        yield number, {name: row[name] for name in names}
 
 
 def _lines(path: Path) -> Iterator[tuple[int, str]]:

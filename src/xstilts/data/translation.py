@@ -17,18 +17,20 @@ from pathlib import Path
 from typing import Any
 
 from xstilts.data.checks import Checker, some
-from xstilts.data.findings import Findings, Flaw
+from xstilts.data.columns import listed, named
+from xstilts.data.findings import At, Findings, Flaw
 from xstilts.data.load import MOST_KEPT, Kept, Same
 from xstilts.data.progress import watched
 from xstilts.data.sources import Sources
-from xstilts.data.table import read_rows
+from xstilts.data.table import read_rows, unit_of
 from xstilts.errors import Problem, fail
 from xstilts.spec import Answers, Choices, Example, FormatName, Passage, Split, Task, TextPair
 
+ANSWERS = ("answers.texts", "answers.starts")
 COLUMNS: dict[FormatName, tuple[str, ...]] = {
     "classification": ("first",),
     "choice": ("prompt", "options"),
-    "span": ("question", "context", "answers.texts", "answers.starts"),
+    "span": ("question", "context", *ANSWERS),
 }
 _kept = Kept(MOST_KEPT)
 
@@ -85,10 +87,11 @@ def _load(task: Task, language: str, path: Path, published: tuple[Example, ...])
     translated = []
     for example in published:
         if example.item_id in rows:
-            number, row = rows[example.item_id]
-            made = _translate(example, language, row, findings, (str(path), number))
+            at, row = rows[example.item_id]
+            made = _translate(example, language, row, findings, at)
             if made:
-                checker.check(made, str(path), number)
+                for spot, flaw in checker.check(made, at):
+                    findings.add_row(at, named(spot, ANSWERS if spot.part == "gold" else (spot.part,)), flaw)
                 translated.append(made)
     findings.raise_if_any()
     return tuple(translated)
@@ -100,18 +103,18 @@ def _columns(task: Task, published: tuple[Example, ...]) -> tuple[str, ...]:
     return (*COLUMNS[task.format], "second") if pairs else COLUMNS[task.format]
 
 
-def _rows(task: Task, path: Path, published: tuple[Example, ...], findings: Findings) -> dict[str, tuple[int, Row]]:
-    """Item → its row and the number of that row; what is wrong with the set of items is noted."""
-    rows: dict[str, tuple[int, Row]] = {}
+def _rows(task: Task, path: Path, published: tuple[Example, ...], findings: Findings) -> dict[str, tuple[At, Row]]:
+    """Item → where its row is, and the row; what is wrong with the set of items is noted."""
+    rows: dict[str, tuple[At, Row]] = {}
     read = read_rows(path, ("item_id", *_columns(task, published)))
-    for number, row in enumerate(watched(read, f"reading {path.name} of {task.name}", len(published))):
-        item = row["item_id"]
+    for number, row in watched(read, f"reading {path.name} of {task.name}", len(published)):
+        item, at = row["item_id"], At(str(path), unit_of(path), number)
         if not isinstance(item, str):
-            findings.add_row(str(path), number, "item_id", Flaw("not a text", str(item)))
+            findings.add_row(at, listed(("item_id",)), Flaw("not a text", str(item)))
         elif item in rows:
-            findings.add_row(str(path), number, "item_id", Flaw("given twice", item))
+            findings.add_row(at, listed(("item_id",)), Flaw("given twice", item))
         else:
-            rows[item] = (number, row)
+            rows[item] = (at, row)
     expected = {example.item_id for example in published}
     for what, items in (
         ("are missing", expected - rows.keys()),
@@ -122,10 +125,10 @@ def _rows(task: Task, path: Path, published: tuple[Example, ...], findings: Find
     return rows
 
 
-def _translate(example: Example, language: str, row: Row, findings: Findings, place: tuple[str, int]) -> Example | None:
+def _translate(example: Example, language: str, row: Row, findings: Findings, at: At) -> Example | None:
     """Make the translated Example; None, and a note, if the row has not the shape of the published one."""
     for column, flaw in _shape_flaws(example, row):
-        findings.add_row(*place, column, flaw)
+        findings.add_row(at, listed((column,)), flaw)
         return None
     fields, gold = example.fields, example.gold
     if isinstance(fields, TextPair):

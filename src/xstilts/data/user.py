@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from xstilts.errors import fail
+from xstilts.errors import Problem, XstiltsError, fail
 
 MOST_SHOWN = 3  # of the patterns that match nothing
 
@@ -23,7 +23,8 @@ def user_files(root: Path | None, task: str, patterns: Sequence[str], obtain: st
         For each pattern its files, in the order of their names.
 
     Raises:
-        XstiltsError: a pattern matches none; says what to do.
+        XstiltsError: patterns match none. What to do is a problem of its own, which is told once however often files
+            of the task are looked for.
     """
     where = f"task {task}"
     if root is None:
@@ -34,5 +35,8 @@ def user_files(root: Path | None, task: str, patterns: Sequence[str], obtain: st
     missing = list(dict.fromkeys(pattern for pattern, files in zip(patterns, found, strict=True) if not files))
     if missing:
         more = f" and {len(missing) - MOST_SHOWN} more" if len(missing) > MOST_SHOWN else ""
-        raise fail(where, f"{root} holds no file {', '.join(missing[:MOST_SHOWN])}{more}. {obtain}")
+        raise XstiltsError(
+            Problem(where, f"needs files that only you can supply, in {root}. {obtain}"),
+            Problem(where, f"{root} holds no file {', '.join(missing[:MOST_SHOWN])}{more}"),
+        )
     return found

@@ -88,6 +88,20 @@ def stream(
         raise _unreadable(path, error) from error
 
 
+def everything(path: Path, about: Mapping[str, str]) -> dict[str, Tensor]:
+    """Read all tensors of a file that says what it belongs to.
+
+    Raises:
+        XstiltsError: missing, unreadable, of something else, or NaN or infinity in it.
+    """
+    try:
+        with safe_open(path, "pt") as file:
+            shapes = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except (OSError, SafetensorError) as error:
+        raise _unreadable(path, error) from error
+    return load(path, shapes, about)
+
+
 def load(path: Path, expected: Mapping[str, Tensor], about: Mapping[str, str]) -> dict[str, Tensor]:
     """Read tensors that must be exactly the expected ones; see ``stream``."""
     return dict(stream(path, expected, about))

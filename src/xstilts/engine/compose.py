@@ -6,24 +6,27 @@ Which parameters train is decided here, by name, and not left to a library. What
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 
+from xstilts import fusion
 from xstilts.backbone import load_encoder, load_language_model_head
 from xstilts.batches import Batch
+from xstilts.composition import check, named, options
 from xstilts.engine import artifact
 from xstilts.errors import fail
 from xstilts.formats import Pool, load_format
 from xstilts.formats.mlm import LanguageModelHead
 from xstilts.key import key, stable_int
-from xstilts.lineage import lineage
-from xstilts.methods import load_method
-from xstilts.spec import Backbone, Predict, Stack, StartName, Task, Train, Warm
+from xstilts.lineage import Block, chain, head_of, lineage, swapped
+from xstilts.methods import bottleneck, load_method
+from xstilts.spec import Backbone, Combine, Fuse, Predict, Source, Task, TaskData, Train, Warm
 
 if TYPE_CHECKING:
     from transformers import XLMRobertaModel
@@ -38,14 +41,14 @@ class Runtime:
 
     Attributes:
         device: a torch device name.
-        artifact: a training → the directory of its finished step.
+        artifact: a module → the directory of its finished step.
         progress: whether to draw a progress bar.
         checkpoint_seconds: time between two checkpoints.
         features: directory of the cache of features, see ``engine.features``; None = there is none.
     """
 
     device: str
-    artifact: Callable[[Train], Path]
+    artifact: Callable[[Source], Path]
     progress: bool = False
     checkpoint_seconds: float = 60.0
     features: Path | None = None
@@ -92,11 +95,13 @@ class Trainee:
         model: exactly the parameters of ``module`` and of the head require gradients.
         module: stored name → parameter of the encoder that trains.
         frozen: parameter name → parameter that must not change: the backbone and the modules below.
+        penalty: a term that is added to the loss of every step; None = nothing is.
     """
 
     model: Model
     module: dict[str, nn.Parameter]
     frozen: dict[str, nn.Parameter]
+    penalty: Callable[[], Tensor] | None = None
 
     @property
     def head(self) -> dict[str, nn.Parameter]:
@@ -122,27 +127,31 @@ def for_training(step: Train, tasks: Sequence[Task], runtime: Runtime) -> Traine
     Raises:
         XstiltsError: a start that is void or mixes methods or backbones; a missing, damaged or foreign artefact.
     """
-    _check_start(step)
-    method = load_method(step.method.kind)
+    check(step)
     encoder = load_encoder(step.backbone)
     _check_length(step.backbone, step.recipe.max_length)
     head = _heads(step, tasks, encoder)
-    below = lineage(step)[:-1]
-    names = _attach(encoder, below, runtime)
-    method.attach(encoder, OWN, _options(step))
-    method.activate(encoder, (*names, OWN))
+    modules = _attach(encoder, chain(step), runtime, own=step)
+    _undo_inverse(head, encoder, chain(step))
     # a module must not begin as a copy of what the one below it began as: replicates share their seed
-    seed(f"module {len(below)}", step.seed)
-    method.initialise(encoder, OWN)
+    seed(f"module {len(lineage(step)) - 1}", step.seed)
+    modules.initialise(step)
     if isinstance(step.start, Warm):
-        _load_module(encoder, OWN, step.start.source, runtime)
-    return _freeze(Model(encoder, head, _parts(encoder, names)), method.names(encoder, OWN))
+        modules.load(step, step.start.source, runtime)
+    below = _parts(encoder, modules.frozen(step))
+    return _freeze(Model(encoder, head, below), modules.parameters(step), modules.penalty(step))
 
 
-def for_prediction(step: Predict, task: Task, runtime: Runtime) -> Model:
+def for_prediction(step: Predict, task: Task, runtime: Runtime, language: str | None = None) -> Model:
     """Build the model of a prediction, on the CPU, in evaluation mode.
 
     With ``step.layer`` the encoder ends at that layer (0 = embeddings).
+
+    Args:
+        step: the prediction.
+        task: its task.
+        runtime: where it runs.
+        language: of the rows, where ``step.swap`` gives each language another module.
 
     Raises:
         XstiltsError: a missing, damaged or foreign artefact; a head of another task; no such layer; masked language
@@ -150,22 +159,60 @@ def for_prediction(step: Predict, task: Task, runtime: Runtime) -> Model:
     """
     if task.format == "mlm":
         raise fail(f"predict {task.name}", "masked language modelling is trained, and not predicted")
-    backbone = step.model if isinstance(step.model, Backbone) else step.model.backbone
-    encoder = load_encoder(backbone)
-    _check_length(backbone, step.max_length)
+    check(step)
+    encoder = load_encoder(step.backbone)
+    _check_length(step.backbone, step.max_length)
     head = load_format(task.format).head(task, encoder.config)
     if isinstance(head, Pool):
         head.how = step.pooling or head.how
-    if isinstance(step.model, Train):
-        modules = lineage(step.model)
-        load_method(step.model.method.kind).activate(encoder, _attach(encoder, modules, runtime))
+    if not isinstance(step.model, Backbone):
+        blocks = chain(step.model)
+        if step.swap is not None and language is not None:
+            blocks = swapped(blocks, step.swap, language)
+        _attach(encoder, blocks, runtime)
     if step.layer is not None:
-        if not 0 <= step.layer <= backbone.layers:
-            raise fail(f"predict {task.name}: layer", f"the encoder has layers 0 to {backbone.layers}", str(step.layer))
+        if not 0 <= step.layer <= step.backbone.layers:
+            allowed = f"the encoder has layers 0 to {step.backbone.layers}"
+            raise fail(f"predict {task.name}: layer", allowed, str(step.layer))
         encoder.encoder.layer = encoder.encoder.layer[: step.layer]
     if any(True for _ in head.parameters()):
-        _load_head(head, step, runtime)
+        _load_head(head, step.model, step.task, runtime)
     return Model(encoder, head).eval().requires_grad_(False)
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A model whose topmost module is yet to be chosen.
+
+    Attributes:
+        model: on the CPU, in evaluation mode, with the head of the task.
+        module: stored name → parameter of the topmost module.
+    """
+
+    model: Model
+    module: dict[str, nn.Parameter]
+
+    def take(self, tensors: Mapping[str, Tensor]) -> None:
+        """Give the topmost module these weights."""
+        with torch.no_grad():
+            for name, parameter in self.module.items():
+                parameter.copy_(tensors[name])
+
+
+def for_search(step: Combine, task: Task, runtime: Runtime) -> Candidate:
+    """Build the model of a combination whose weights are searched for; its head is that of the first source.
+
+    Raises:
+        XstiltsError: a combination that is not defined; a missing, damaged or foreign artefact; no head of the task.
+    """
+    check(step)
+    encoder = load_encoder(step.backbone)
+    head = load_format(task.format).head(task, encoder.config)
+    modules = _attach(encoder, chain(step), runtime, own=step)
+    assert step.task is not None
+    _load_head(head, step.sources[0], step.task, runtime)
+    module = {stored: encoder.get_parameter(name) for stored, name in modules.parameters(step).items()}
+    return Candidate(Model(encoder, head).eval().requires_grad_(False), module)
 
 
 def seed(part: str, number: int) -> None:
@@ -175,8 +222,8 @@ def seed(part: str, number: int) -> None:
 
 def save(trainee: Trainee, step: Train, directory: Path) -> None:
     """Write ``encoder.safetensors`` (the step's own module) and ``head.safetensors``."""
-    artifact.save(directory / ENCODER_FILE, trainee.module, _about(step, "encoder"))
-    artifact.save(directory / HEAD_FILE, trainee.head, _about(step, "head"))
+    artifact.save(directory / ENCODER_FILE, trainee.module, about(step, "encoder"))
+    artifact.save(directory / HEAD_FILE, trainee.head, about(step, "head"))
 
 
 # --------------------------------------------------------------------------------------------------------- pieces
@@ -195,6 +242,15 @@ def _heads(step: Train, tasks: Sequence[Task], encoder: XLMRobertaModel) -> nn.M
     return heads[0] if step.mixture is None else nn.ModuleDict(_by_name(tasks, heads))
 
 
+def _undo_inverse(head: nn.Module, encoder: XLMRobertaModel, blocks: tuple[Block, ...]) -> None:
+    """Let language-model heads undo an invertible block before they compare with the embeddings it lies on."""
+    lowest = options(blocks[0].modules[0])
+    if isinstance(lowest, bottleneck.Options) and lowest.inverse:
+        for part in head.modules():
+            if isinstance(part, LanguageModelHead):
+                part.undo = partial(bottleneck.undo_inverse, encoder)
+
+
 def _by_name(tasks: Sequence[Task], heads: Sequence[nn.Module]) -> dict[str, nn.Module]:
     return {task.name: head for task, head in zip(tasks, heads, strict=True)}
 
@@ -204,34 +260,101 @@ def _parts(encoder: XLMRobertaModel, modules: Sequence[str]) -> tuple[nn.Module,
     return tuple(part for name, part in encoder.named_modules() if name.rpartition(".")[2] in modules)
 
 
-def _attach(encoder: XLMRobertaModel, trains: Sequence[Train], runtime: Runtime) -> tuple[str, ...]:
-    """Attach trained modules, lowest first; return their names."""
-    names = []
-    for number, train in enumerate(trains):
-        name = f"below{number}"
-        load_method(train.method.kind).attach(encoder, name, _options(train))
-        _load_module(encoder, name, train, runtime)
-        names.append(name)
-    return tuple(names)
+@dataclass(frozen=True)
+class _Modules:
+    """Modules attached to an encoder.
+
+    Attributes:
+        blocks: of the model.
+        attached: key of a step → the name its module has in the encoder.
+    """
+
+    encoder: XLMRobertaModel
+    blocks: tuple[Block, ...]
+    attached: dict[str, str]
+
+    def frozen(self, owner: Train) -> tuple[str, ...]:
+        """Names of the modules and fusions that a training does not own; a fusion's are those of its modules."""
+        modules = [name for owned, name in self.attached.items() if owned != key(owner)]
+        own = self._fused_by(owner)
+        fusions = [block for block in self.blocks if block.fused_by is not None and block not in own]
+        return (*modules, *(",".join(self._of(block)) for block in fusions))
+
+    def parameters(self, owner: Source) -> dict[str, str]:
+        """Stored name → parameter name of everything that a step owns: its module, a fusion, or both."""
+        method = load_method(owner.method.kind)
+        found = method.names(self.encoder, self.attached[key(owner)]) if key(owner) in self.attached else {}
+        for block in self._fused_by(owner):
+            found |= fusion.names(self.encoder, self._of(block))
+        return found
+
+    def initialise(self, owner: Train) -> None:
+        """Draw what a training starts from."""
+        if key(owner) in self.attached:
+            load_method(owner.method.kind).initialise(self.encoder, self.attached[key(owner)])
+        for block in self._fused_by(owner):
+            fusion.initialise(self.encoder, self._of(block))
+
+    def load(self, owner: Source, source: Source, runtime: Runtime) -> None:
+        """Set what a step owns to the weights that a step stored."""
+        parameters = {stored: self.encoder.get_parameter(name) for stored, name in self.parameters(owner).items()}
+        _fill(parameters, runtime.artifact(source) / ENCODER_FILE, about(source, "encoder"))
+
+    def penalty(self, owner: Train) -> Callable[[], Tensor] | None:
+        """The regulariser of the fusion that a training learns, or goes on with, as a term of the loss."""
+        start = owner.start
+        while isinstance(start, Warm) and isinstance(start.source, Train):
+            start = start.source.start
+        if not isinstance(start, Fuse):
+            return None
+        weight = start.regularisation
+        (fused,) = [self._of(block) for block in self._fused_by(owner)]
+        return lambda: weight * fusion.penalty(self.encoder, fused)
+
+    def activate(self, kind: str) -> None:
+        """Let all blocks take part in the forward pass."""
+        load_method(kind).activate(self.encoder, [self._of(block) for block in self.blocks])
+
+    def _of(self, block: Block) -> tuple[str, ...]:
+        return tuple(self.attached[key(module)] for module in block.modules)
+
+    def _fused_by(self, owner: Source) -> list[Block]:
+        return [block for block in self.blocks if block.fused_by is not None and key(block.fused_by) == key(owner)]
 
 
-def _load_module(encoder: XLMRobertaModel, name: str, train: Train, runtime: Runtime) -> None:
-    names = load_method(train.method.kind).names(encoder, name)
-    parameters = {stored: encoder.get_parameter(parameter) for stored, parameter in names.items()}
-    _fill(parameters, runtime.artifact(train) / ENCODER_FILE, _about(train, "encoder"))
+def _attach(
+    encoder: XLMRobertaModel, blocks: tuple[Block, ...], runtime: Runtime, own: Source | None = None
+) -> _Modules:
+    """Attach the modules of a model, lowest first, let them work, and load all but a step's own."""
+    sources = [module for block in blocks for module in block.modules]
+    attached = {key(each): OWN if own and key(each) == key(own) else f"below{n}" for n, each in enumerate(sources)}
+    modules = _Modules(encoder, blocks, attached)
+    for source, name in zip(sources, attached.values(), strict=True):
+        load_method(source.method.kind).attach(encoder, name, options(source))
+    for block in blocks:
+        if block.fused_by is not None:
+            fusion.attach(encoder, modules._of(block))
+    modules.activate(sources[0].method.kind)
+    for owner in {key(owner): owner for block in blocks for owner in block.owners}.values():
+        if own is None or key(owner) != key(own):
+            modules.load(owner, owner, runtime)
+    return modules
 
 
-def _load_head(head: nn.Module, step: Predict, runtime: Runtime) -> None:
-    """Load the head of the predicted task, which the model was trained on, alone or in a mixture."""
-    trained = step.model.tasks if isinstance(step.model, Train) else ()
-    if not isinstance(step.model, Train) or (step.task.name, step.task.version) not in {
-        (task.name, task.version) for task in trained
-    }:
-        given = "+".join(task.name for task in trained) or "the bare backbone"
-        raise fail(f"predict {step.task.name}", "needs a model that was trained on this task", given)
-    prefix = f"{step.task.name}." if step.model.mixture else ""
+def _load_head(head: nn.Module, model: Source | Backbone, task: TaskData, runtime: Runtime) -> None:
+    """Load the head of a task, which the model was trained on, alone or in a mixture."""
+    trained = None if isinstance(model, Backbone) else head_of(model)
+    tasks = trained.tasks if trained else ()
+    if (
+        isinstance(model, Backbone)
+        or trained is None
+        or (task.name, task.version) not in {(each.name, each.version) for each in tasks}
+    ):
+        given = "the bare backbone" if isinstance(model, Backbone) else named(model)
+        raise fail(f"predict {task.name}", "needs a model that was trained on this task", given)
+    prefix = f"{task.name}." if trained.mixture else ""
     parameters = {f"{prefix}{name}": parameter for name, parameter in head.named_parameters()}
-    _fill(parameters, runtime.artifact(step.model) / HEAD_FILE, _about(step.model, "head"), prefix)
+    _fill(parameters, runtime.artifact(model) / HEAD_FILE, about(model, "head"), prefix)
 
 
 def _fill(parameters: dict[str, nn.Parameter], path: Path, about: dict[str, str], prefix: str = "") -> None:
@@ -240,7 +363,7 @@ def _fill(parameters: dict[str, nn.Parameter], path: Path, about: dict[str, str]
             parameters[name].copy_(tensor)
 
 
-def _freeze(model: Model, module: dict[str, str]) -> Trainee:
+def _freeze(model: Model, module: dict[str, str], penalty: Callable[[], Tensor] | None) -> Trainee:
     """Let exactly the module and the head train, and hold that it is so."""
     wanted = {f"encoder.{name}" for name in module.values()}
     wanted |= {f"head.{name}" for name, _ in model.head.named_parameters()}
@@ -252,40 +375,13 @@ def _freeze(model: Model, module: dict[str, str]) -> Trainee:
     if training != wanted:
         raise RuntimeError(f"declared to train but not there: {sorted(wanted - training)}")
     own = {stored: model.encoder.get_parameter(name) for stored, name in module.items()}
-    return Trainee(model, own, {name: p for name, p in model.named_parameters() if name not in wanted})
+    return Trainee(model, own, {name: p for name, p in model.named_parameters() if name not in wanted}, penalty)
 
 
-def _about(step: Train, part: str) -> dict[str, str]:
+def about(step: Source, part: str) -> dict[str, str]:
+    """What a file of a step says of itself in its header."""
     method = json.dumps(step.method.model_dump(mode="json"), sort_keys=True)
     return {"part": part, "backbone": step.backbone.fingerprint, "method": method, "step": key(step)}
-
-
-def _options(step: Train) -> object:
-    return load_method(step.method.kind).Options.model_validate(step.method.options)
-
-
-def _check_start(step: Train) -> None:
-    """Refuse what would silently train something else than it says, here or below."""
-    name, sources = _sources(step)
-    for source in sources:
-        _check_start(source)
-    where = f"train {step.task.name}: start"
-    reason = load_method(step.method.kind).refuse(name)
-    if reason:
-        raise fail(where, f"refused with {step.method.kind}: {reason}", name)
-    for source in sources:
-        if source.backbone.fingerprint != step.backbone.fingerprint:
-            raise fail(where, f"{source.task.name} was trained on another backbone", source.backbone.name)
-        if source.method.kind != step.method.kind:
-            raise fail(where, f"{source.task.name} was trained with another method", source.method.kind)
-        if name == "warm" and _options(source) != _options(step):
-            raise fail(where, "a warm start needs a source with the same options", str(source.method.options))
-
-
-def _sources(step: Train) -> tuple[StartName, tuple[Train, ...]]:
-    if isinstance(step.start, Warm):
-        return "warm", (step.start.source,)
-    return ("stack", step.start.sources) if isinstance(step.start, Stack) else ("cold", ())
 
 
 def _check_length(backbone: Backbone, max_length: int) -> None:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -47,14 +47,26 @@ def predict(
         return form.join(task, examples, encoded.features, values)
 
 
+class Share(NamedTuple):
+    """A model, and the indices of the features that it computes."""
+
+    model: Callable[[], nn.Module]
+    indices: Sequence[int]
+
+
 @contextlib.contextmanager
 def reduced(
-    model: nn.Module, form: Format, features: Sequence[Feature], precision: Precision, directory: Path | None = None
+    model: nn.Module | Sequence[Share],
+    form: Format,
+    features: Sequence[Feature],
+    precision: Precision,
+    directory: Path | None = None,
 ) -> Iterator[Any]:
     """What ``form.reduce`` keeps of each feature, as ``form.join`` and ``form.calibrate`` take it.
 
     Args:
-        model: see ``compose.Model``; left in evaluation mode.
+        model: see ``compose.Model``; left in evaluation mode. Or several, each for some of the features; they are
+            built one after the other.
         form: the format of the features.
         features: what to compute.
         precision: of the forward pass.
@@ -68,8 +80,23 @@ def reduced(
         found: Any = [None] * len(features)
         if form.vectors:
             found = files.enter_context(VectorFile(len(features), directory))
-        _fill(found, model, form, features, precision)
+        if isinstance(model, nn.Module):
+            _fill(found, model, form, features, precision)
+        else:
+            for share in model:
+                own = [features[index] for index in share.indices]
+                _fill(_At(found, share.indices), share.model(), form, own, precision)
         yield found
+
+
+class _At:
+    """A place for values of some features among those of all."""
+
+    def __init__(self, found: Any, indices: Sequence[int]) -> None:
+        self.found, self.indices = found, indices
+
+    def __setitem__(self, index: int, value: Any) -> None:
+        self.found[self.indices[index]] = value
 
 
 def _fill(found: Any, model: nn.Module, form: Format, features: Sequence[Feature], precision: Precision) -> None:

@@ -102,6 +102,7 @@ class Job:
         recipe: see ``spec.Recipe``.
         seed: orders the data; torch itself must be seeded already.
         evaluate: scores the model on dev.
+        penalty: a term that is added to the loss of every step, whatever the task; None = nothing is.
     """
 
     label: str
@@ -112,6 +113,7 @@ class Job:
     recipe: Recipe
     seed: int
     evaluate: Callable[[], Evaluation]
+    penalty: Callable[[], torch.Tensor] | None = None
 
 
 @dataclass(frozen=True)
@@ -230,6 +232,10 @@ class Loop:
             share = loss(scores, batch.targets) / weight
             self.accelerator.backward(share)
             total += share.detach()
+        if self.job.penalty is not None:
+            penalty = self.job.penalty()
+            self.accelerator.backward(penalty)
+            total += penalty.detach()
         return float(total)
 
     def _after_step(self, lr: float) -> Stop:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 import math
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import pyarrow as pa
@@ -14,15 +15,18 @@ import pyarrow.parquet as pq
 import torch
 
 from xstilts.backbone import load_tokenizer
+from xstilts.batches import Feature
 from xstilts.engine import compose, inference
 from xstilts.engine.compose import Runtime
 from xstilts.engine.device import environment
 from xstilts.engine.features import encode_cached
+from xstilts.engine.inference import Share
 from xstilts.errors import fail
 from xstilts.formats import Text, load_format
+from xstilts.key import key
 from xstilts.metrics import load_metric
 from xstilts.results import SCHEMA
-from xstilts.spec import Answers, Example, Gold, Predict, Task, unique
+from xstilts.spec import SOURCE_LANGUAGE, Answers, Example, Gold, Predict, Sentence, Task, unique
 
 
 def run(
@@ -53,16 +57,18 @@ def run(
     text = Text(load_tokenizer(step.backbone), step.max_length, step.doc_stride)
     encoded = encode_cached(task, examples, text, runtime.features)
     device = torch.device(runtime.device)
-    model = compose.for_prediction(step, task, runtime).to(device)
+    models = _models(step, task, runtime, device)
     form = load_format(task.format)
     join = form.join
     if form.calibrate is not None:
         if not calibration:
             raise fail(f"predict {task.name}", "needs development data to choose a threshold on")
         there = encode_cached(task, calibration, text, runtime.features)
-        with inference.reduced(model, form, there.features, step.precision, directory) as values:
+        shares = models(calibration, there.features)
+        with inference.reduced(shares, form, there.features, step.precision, directory) as values:
             join = form.calibrate(task, calibration, there.features, values)
-    with inference.reduced(model, form, encoded.features, step.precision, directory) as values:
+    shares = models(examples, encoded.features)
+    with inference.reduced(shares, form, encoded.features, step.precision, directory) as values:
         predictions = join(task, examples, encoded.features, values)
     metric = load_metric(task.metric)
     stats = inference.statistics(metric, examples, predictions)
@@ -80,6 +86,36 @@ def run(
         "environment": environment(device),
     }
     (directory / "result.json").write_text(json.dumps(result, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def _models(
+    step: Predict, task: Task, runtime: Runtime, device: torch.device
+) -> Callable[[Sequence[Example], Sequence[Feature]], list[Share]]:
+    """How features are shared out: to one model, or to the one that has the language adapter of their example."""
+
+    @functools.lru_cache(maxsize=1)  # one at a time is held, and the only one is built once
+    def model(language: str | None) -> compose.Model:
+        return compose.for_prediction(step, task, runtime, language).to(device)
+
+    def shares(examples: Sequence[Example], features: Sequence[Feature]) -> list[Share]:
+        if step.swap is None:
+            return [Share(functools.partial(model, None), range(len(features)))]
+        adapters = dict(step.swap.by)
+        found: dict[str, tuple[str, list[int]]] = {}  # adapter → a language that has it, and the features
+        for index, feature in enumerate(features):
+            language = _written_in(task, examples[feature.example])
+            adapter = key(adapters.get(language, step.swap.out))
+            found.setdefault(adapter, (language, []))[1].append(index)
+        return [Share(functools.partial(model, language), indices) for language, indices in found.values()]
+
+    return shares
+
+
+def _written_in(task: Task, example: Example) -> str:
+    """The language of a text; one side of retrieval and mining is English, whatever language the pair is of."""
+    english = {"retrieval": "query", "mining": "candidate"}.get(task.format)
+    is_english = isinstance(example.fields, Sentence) and example.fields.role == english
+    return SOURCE_LANGUAGE if is_english else example.language
 
 
 def _write(

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 
 from xstilts.backbone import load_tokenizer, weights_digest
@@ -24,7 +25,8 @@ from xstilts.engine.record import Progress
 from xstilts.errors import fail
 from xstilts.formats import Encoded, Text, load_format
 from xstilts.key import key, stable_int
-from xstilts.metrics import load_metric
+from xstilts.metrics import Metric, load_metric
+from xstilts.significance.two_way import linearise, one_sample
 from xstilts.spec import Example, Gold, Recipe, Sampling, Task, Train, is_candidate
 
 DEV_LINES = 500  # of masked language modelling; more tell nothing more, and each masked token has many scores
@@ -153,6 +155,7 @@ def _loop(step: Train, trainee: Trainee, members: Sequence[_Ready], text: Text, 
         recipe=step.recipe,
         seed=stable_int("order", step.seed),
         evaluate=lambda: _evaluate(step.recipe, members),
+        penalty=trainee.penalty,
     )
     return Loop(job, place)
 
@@ -190,11 +193,26 @@ def _evaluate_one(recipe: Recipe, member: _Ready) -> Evaluation:
     except inference.NotFiniteError:
         return Evaluation(math.nan, False)
     metric = load_metric(task.metric)
-    score = inference.score(metric, list(inference.statistics(metric, dev.examples, predictions).values()))
+    stats = inference.statistics(metric, dev.examples, predictions)
+    score = inference.score(metric, list(stats.values()))
     if math.isnan(score):
         raise fail(f"train {task.name}: dev", f"gives nothing that {metric.name} could score")
+    measured = {"score": score, **_interval(metric, dev.examples, stats)}
     varied = len(_distinct([example.gold for example in dev.examples])) > 1
-    return Evaluation(score, varied and len(_distinct(predictions.values())) == 1, {task.name: {"score": score}})
+    return Evaluation(score, varied and len(_distinct(predictions.values())) == 1, {task.name: measured})
+
+
+def _interval(metric: Metric, examples: Sequence[Example], stats: Mapping[int, tuple[float, ...]]) -> dict[str, float]:
+    """Ends of the 95 % interval of these very weights over examples like these, and their number.
+
+    There are none where examples never vary or are all of one cluster.
+    """
+    rows, ratio = np.array(list(stats.values())), metric.ratios[0]
+    above, below = rows @ np.array(ratio.numerator), rows @ np.array(ratio.denominator)
+    _, clusters = np.unique([examples[index].cluster for index in stats], return_inverse=True)
+    found = one_sample(linearise(above[None], below[None], clusters))
+    ends = {} if math.isnan(found.low) else {"low": found.low, "high": found.high}
+    return {**ends, "n": len(stats)}
 
 
 def _distinct(values: Sequence[Gold] | Any) -> set[Any]:

@@ -10,7 +10,7 @@ a batch times 250,002 classes would not fit.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -37,7 +37,12 @@ class LanguageModelHead(nn.Module):
     """Dense, gelu, layer norm, and the encoder's word embeddings as decoder (``XLMRobertaLMHead``).
 
     The decoder is not a parameter of the head: it trains where the embeddings train, and stays frozen where they do.
+
+    Attributes:
+        undo: what maps states back to the space of the word embeddings, if something lies between (MAD-X).
     """
+
+    undo: Callable[[Tensor], Tensor] | None = None
 
     def __init__(self, config: XLMRobertaConfig) -> None:
         super().__init__()
@@ -56,6 +61,8 @@ class LanguageModelHead(nn.Module):
         """``(rows, tokens, hidden)`` → ``(rows, masked tokens, vocabulary)``."""
         places = batch.anchors.unsqueeze(-1).expand(-1, -1, hidden.shape[-1])
         states = self.layer_norm(nn.functional.gelu(self.dense(hidden.gather(1, places))))
+        if self.undo is not None:
+            states = self.undo(states)
         return nn.functional.linear(states, self._decoder[0].weight, self.bias)
 
 

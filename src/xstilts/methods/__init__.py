@@ -33,8 +33,11 @@ class Method(Protocol):
 
         Args:
             encoder: changed in place; may carry other modules of the same kind.
-            module: a name without dots.
+            module: a name without dots, and none of an attribute of torch's containers, such as ``copy``.
             options: the kind's ``Options``.
+
+        Raises:
+            XstiltsError: options that do not fit the encoder, or an encoder that carries modules of another library.
         """
 
     def initialise(self, encoder: XLMRobertaModel, module: str) -> None:
@@ -43,8 +46,13 @@ class Method(Protocol):
         They are drawn from torch's global generator and depend on nothing else.
         """
 
-    def activate(self, encoder: XLMRobertaModel, modules: Sequence[str]) -> None:
-        """Let the attached modules take part in the forward pass, the first one lowest."""
+    def activate(self, encoder: XLMRobertaModel, chain: Sequence[tuple[str, ...]]) -> None:
+        """Let attached modules take part in the forward pass.
+
+        Args:
+            encoder: changed in place.
+            chain: blocks from the lowest up; a block of one name is a module, of several names the fusion over them.
+        """
 
     def names(self, encoder: XLMRobertaModel, module: str) -> dict[str, str]:
         """Map the names under which a module's tensors are stored to the encoder's parameter names.

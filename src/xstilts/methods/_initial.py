@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from transformers import XLMRobertaModel
 
 
-def draw(encoder: XLMRobertaModel, names: Mapping[str, str], drawn: str) -> None:
+def draw(encoder: XLMRobertaModel, names: Mapping[str, str], *drawn: str) -> None:
     """Draw the matrices that read the input, uniform in ±1/√(size of the input), and set all else to zero.
 
     Done here and not left to a library, so that weights depend on torch's generator alone: libraries draw numbers

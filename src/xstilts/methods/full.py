@@ -20,7 +20,10 @@ class Options(Value):
 
 def refuse(start: StartName) -> str | None:
     """See ``Method``."""
-    return "full fine-tuning adds no module that could be stacked; use warm" if start == "stack" else None
+    if start in ("stack", "fuse"):
+        done = "stacked; use warm" if start == "stack" else "fused; use warm or merge"
+        return f"full fine-tuning adds no module that could be {done}"
+    return None
 
 
 def attach(encoder: XLMRobertaModel, module: str, options: Options) -> None:
@@ -31,7 +34,7 @@ def initialise(encoder: XLMRobertaModel, module: str) -> None:
     """The pre-trained weights stay."""
 
 
-def activate(encoder: XLMRobertaModel, modules: Sequence[str]) -> None:
+def activate(encoder: XLMRobertaModel, chain: Sequence[tuple[str, ...]]) -> None:
     """Nothing was attached."""
 
 

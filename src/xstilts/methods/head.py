@@ -31,7 +31,7 @@ def initialise(encoder: XLMRobertaModel, module: str) -> None:
     """The pre-trained weights stay."""
 
 
-def activate(encoder: XLMRobertaModel, modules: Sequence[str]) -> None:
+def activate(encoder: XLMRobertaModel, chain: Sequence[tuple[str, ...]]) -> None:
     """Nothing was attached."""
 
 

@@ -1,73 +1,61 @@
 """LoRA through ``peft``: a low-rank sum on top of frozen linear maps (Hu et al. 2022, arXiv 2106.09685, §4).
 
-    W x  →  W x + (alpha / rank) · B A x        A: in → rank,  B: rank → out (zero at the start)
+    W x  →  W x + s · B A x        A: in → rank,  B: rank → out (zero at the start)
 
-Several modules add up: W x + Σ Bᵢ Aᵢ x, so their order does not matter. (The ``Stack`` of the adapters library would be
-a matrix chain, in which a fresh B = 0 on top erases the module below; peft with several active modules is the sum.)
+with s = alpha / rank, or alpha / √rank if ``rank_stabilised`` (rsLoRA; Kalajdzievski 2023, arXiv 2312.03732).
+
+Several modules add up: W x + Σ sᵢ Bᵢ Aᵢ x, so their order does not matter. (The ``Stack`` of the adapters library would
+be a matrix chain, in which a fresh B = 0 on top erases the module below; peft with several active modules is the sum.)
 """
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from pydantic import Field
 
+from xstilts.methods import _peft
 from xstilts.methods._initial import draw
-from xstilts.spec import StartName, Value
+from xstilts.spec import StartName
 
 if TYPE_CHECKING:
     from transformers import XLMRobertaModel
 
-PATHS = {
-    "query": "attention.self.query",
-    "key": "attention.self.key",
-    "value": "attention.self.value",
-    "attention_output": "attention.output.dense",
-    "intermediate": "intermediate.dense",
-    "output": "output.dense",
-}
+PARTS = {".lora_A.{}.weight": ".lora_A", ".lora_B.{}.weight": ".lora_B"}
 
 
-class Options(Value):
+class Options(_peft.LowRank):
     """Shape of the delta.
 
     Attributes:
-        rank: of the delta.
-        alpha: the delta is scaled by alpha / rank.
-        dropout: on the input of A, in training.
-        targets: linear maps of every layer that get a delta.
+        rank_stabilised: whether the delta is scaled by alpha / √rank, and not by alpha / rank.
     """
 
-    rank: int = Field(default=8, ge=1)
-    alpha: float = Field(default=16.0, gt=0)
-    dropout: float = Field(default=0.0, ge=0, lt=1)
-    targets: tuple[Literal["query", "key", "value", "attention_output", "intermediate", "output"], ...] = Field(
-        default=("query", "value"), min_length=1
-    )
+    rank_stabilised: bool = Field(default=False)
 
 
 def refuse(start: StartName) -> str | None:
-    """Every start is possible."""
-    return None
+    """See ``Method``."""
+    return _peft.NOT_FUSED.format(instead="stack or merge") if start == "fuse" else None
 
 
 def attach(encoder: XLMRobertaModel, module: str, options: Options) -> None:
-    """See ``Method``."""
-    from peft import LoraConfig, inject_adapter_in_model
+    """See ``Method``.
 
-    layers = range(encoder.config.num_hidden_layers)
+    Raises:
+        XstiltsError: the encoder carries modules of the other library.
+    """
+    from peft import LoraConfig
+
     shape = LoraConfig(
         r=options.rank,
         lora_alpha=options.alpha,
         lora_dropout=options.dropout,
-        target_modules=[f"encoder.layer.{layer}.{PATHS[target]}" for layer in layers for target in options.targets],
+        target_modules=_peft.paths(encoder, options.targets),
+        use_rslora=options.rank_stabilised,
     )
-    with warnings.catch_warnings():
-        # peft asks whether a second module is meant; it is.
-        warnings.filterwarnings("ignore", message="Already found a `peft_config` attribute")
-        inject_adapter_in_model(shape, encoder, module)
+    _peft.inject(encoder, module, shape)
 
 
 def initialise(encoder: XLMRobertaModel, module: str) -> None:
@@ -75,17 +63,11 @@ def initialise(encoder: XLMRobertaModel, module: str) -> None:
     draw(encoder, names(encoder, module), ".lora_A")
 
 
-def activate(encoder: XLMRobertaModel, modules: Sequence[str]) -> None:
+def activate(encoder: XLMRobertaModel, chain: Sequence[tuple[str, ...]]) -> None:
     """Add the modules up."""
-    from peft.tuners.lora import LoraLayer
-
-    for layer in encoder.modules():
-        if isinstance(layer, LoraLayer):
-            layer.set_adapter([module for module in modules if module in layer.lora_A])
+    _peft.activate(encoder, chain)
 
 
 def names(encoder: XLMRobertaModel, module: str) -> dict[str, str]:
     """``….query.lora_A.<module>.weight`` is stored as ``….query.lora_A``."""
-    ends = (f".lora_A.{module}.weight", f".lora_B.{module}.weight")
-    owned = [name for name, _ in encoder.named_parameters() if name.endswith(ends)]
-    return {name.removesuffix(f".{module}.weight"): name for name in owned}
+    return _peft.names(encoder, module, PARTS)

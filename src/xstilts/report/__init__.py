@@ -2,7 +2,8 @@
 
 results ─► outcomes ─┬► answer (sentences)  ─┐
                      ├► figures, tables     ─┼► templates ─► report.html, report.md
-results ─► scores ───┴► card, costs         ─┘
+results ─► scores ───┼► card, costs         ─┤
+results ─► overview ─┴► compositions        ─┘
 """
 
 from __future__ import annotations
@@ -19,11 +20,12 @@ from xstilts.files import told
 from xstilts.report.answer import Answer, answer
 from xstilts.report.card import card, costs
 from xstilts.report.figures import Line, forest
-from xstilts.report.files import comparisons_csv, comparisons_json, scores_csv
+from xstilts.report.files import comparisons_csv, comparisons_json, compositions_csv, scores_csv
+from xstilts.report.overview import Overview, overview
 from xstilts.report.scores import board, scores
-from xstilts.report.tables import by_language, effect_matrix, outcome_table, overview
+from xstilts.report.tables import by_language, effect_matrix, outcome_table, score_table
 from xstilts.report.view import View
-from xstilts.report.words import MODELS_ONLY, aligned, effect, plural, verdict
+from xstilts.report.words import MODELS_ONLY, aligned, composed, effect, plural, spelled, together, verdict
 from xstilts.results import Results, load_results
 from xstilts.study import Comparison
 
@@ -73,12 +75,14 @@ def write(store: Path, study: str, out: Path, backbone: str | None = None) -> Wr
     outcomes = compare(results)
     rows = scores(results)
     found = answer(results.manifest, outcomes)
-    page = _page(results, outcomes, rows) | {"answer": found}
+    systems = overview(results)
+    page = _page(results, outcomes, rows, systems) | {"answer": found}
     content = {
         "report.html": _render("report.html.j2", page),
         "report.md": re.sub(r"\n{3,}", "\n\n", _render("report.md.j2", page)),
         "comparisons.json": comparisons_json(results.manifest, outcomes),
         "comparisons.csv": comparisons_csv(outcomes),
+        "compositions.csv": compositions_csv(systems),
         "scores.csv": scores_csv(rows),
     }
     with told(out):
@@ -108,7 +112,7 @@ class Forest(NamedTuple):
     lines: tuple[str, ...]
 
 
-def _page(results: Results, outcomes: tuple[Outcome, ...], rows: list[Any]) -> dict[str, Any]:
+def _page(results: Results, outcomes: tuple[Outcome, ...], rows: list[Any], systems: Overview) -> dict[str, Any]:
     """Everything the templates show."""
     manifest = results.manifest
     view = View(manifest, outcomes)
@@ -119,7 +123,8 @@ def _page(results: Results, outcomes: tuple[Outcome, ...], rows: list[Any]) -> d
         "card": card(results),
         "forests": tuple(_forests(view)),
         "matrices": [effect_matrix(view, each) for each in with_intermediates],
-        "overview": overview(results, averages),
+        "compositions": systems,
+        "score_table": score_table(results, averages),
         "languages": [
             by_language(results, averages, each) for each in manifest.study.targets if each in results.panels
         ],
@@ -144,10 +149,10 @@ def _forests(view: View) -> Iterator[Forest]:
 
 
 def _lines(view: View, comparison: Comparison) -> list[Line]:
-    """Rows of a comparison's figure: its targets; with intermediate tasks, the mean over targets for each of them."""
+    """Rows of a comparison's figure: its targets; of several intermediates the mean over targets for each."""
     means = [outcome for suite in view.suites for outcome in view.of(comparison, suite)]
-    if any(outcome.intermediate for outcome in means):
-        return [Line(_named(str(each.intermediate), each), each, strong=True) for each in view.of(comparison)]
+    if len(means) > len(view.suites):
+        return [Line(_named(composed(each), each), each, strong=True) for each in view.of(comparison)]
     targets = [each for target in view.manifest.study.targets for each in view.of(comparison, target)]
     return [
         *(Line(_named(each.target, each), each) for each in targets),
@@ -167,6 +172,10 @@ def _caption(view: View, comparison: Comparison) -> str:
     if len(seeds) > 1:
         text = f"{comparison.name}: {seeds[0]} to {plural(seeds[-1], 'seed')}"
     marks = [f"{text} a side, {comparison.seeds}"]
+    if len(outcomes) == 1 and outcomes[0].intermediate is not None:
+        marks.append(f"with {composed(outcomes[0])}")
+    names = dict.fromkeys(name for each in outcomes for name in (each.intermediate, each.reference_intermediate))
+    marks += [f"{together(name)}: {spelled(name)}" for name in names if name is not None and together(name) != name]
     if any(each.was_run and each.scope == "artefact" for each in outcomes):
         marks.append(f"{MODELS_ONLY} these models alone")
     # The design card says of the whole study that contamination is not checked.

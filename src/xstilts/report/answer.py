@@ -24,14 +24,14 @@ class Answer(NamedTuple):
 
     Attributes:
         compared: what was compared.
-        result: what came out.
+        result: what came out, a sentence or two for each comparison.
         certainty: how sure that is.
         findings: the result in figures, one per comparison.
         caveat: what must not be concluded; empty where nothing special is to be said.
     """
 
     compared: str
-    result: str
+    result: tuple[str, ...]
     certainty: str
     findings: tuple[Finding, ...]
     caveat: str
@@ -41,7 +41,7 @@ def answer(manifest: Manifest, outcomes: tuple[Outcome, ...]) -> Answer:
     """Make the first screen."""
     view = View(manifest, outcomes)
     findings = tuple(finding(view, comparison) for comparison in manifest.study.comparison)
-    result = " ".join(each.sentence for each in findings) or "The study declares no comparison."
+    result = tuple(each.sentence for each in findings) or ("The study declares no comparison.",)
     return Answer(_compared(view), result, " ".join(_certainty(view)), findings, " ".join(_caveats(manifest)))
 
 
@@ -53,9 +53,14 @@ def _compared(view: View) -> str:
     labels = "target tasks from English labels only" if translated else "from English labels only"
     text += f"Each learns {labels}, with {plural(len(study.seeds), 'random seed')}, "
     text += f"and is tested on {plural(len(study.targets), 'target task')} in {plural(len(languages), 'language')}. "
-    if study.intermediates:
+    trained = [name for name in study.intermediates if name not in study.module]
+    if trained:
         where = f", in translations into {study.intermediate_language}" if translated else ""
-        text += f"{plural(len(study.intermediates), 'intermediate task')} can be trained before the target{where}. "
+        text += f"{plural(len(trained), 'intermediate task')} can be trained before the target{where}. "
+    if study.module:
+        text += (
+            f"{plural(len(study.module), 'module')} {'is' if len(study.module) == 1 else 'are'} taken as published. "
+        )
     if view.language == ZERO_SHOT:
         text += (
             "Zero-shot means: in every language but English, "
@@ -79,7 +84,10 @@ def _certainty(view: View) -> Iterator[str]:
         yield f"With fewer than {MIN_SEEDS} seeds differences are shown and not judged."
     flags = {flag for outcome in run for flag in outcome.flags}
     if Flag.ONE_INTERMEDIATE in flags:
-        yield "All seeds build on one training per intermediate task: the luck of that training is not counted."
+        if view.manifest.study.source_seeds == "fixed":
+            yield "All seeds build on one training per intermediate task: the luck of that training is not counted."
+        if view.manifest.study.module:
+            yield "Where a published module is used, all seeds build on it: the luck of its training is not counted."
     if flags & {Flag.COLLAPSED, Flag.DIVERGED}:
         yield "Some trainings collapsed or diverged; they are counted like all others and listed below."
     missing = len(view.outcomes) - len(run)

@@ -11,8 +11,8 @@ from typing import NamedTuple
 from xstilts.report.tables import Cell, Row, Table, label
 from xstilts.report.words import ABSENT, duration, listing, plural, quantity
 from xstilts.results import Results
-from xstilts.schema import CellRecord, Manifest, TrainRecord
-from xstilts.study import Study
+from xstilts.schema import CellRecord, Manifest, ModuleRecord, TrainRecord
+from xstilts.study import Study, System
 
 
 class Card(NamedTuple):
@@ -57,6 +57,7 @@ def _facts(results: Results) -> Iterator[tuple[str, str]]:
     yield "seeds", listing(map(str, study.seeds))
     if study.intermediates:
         yield "intermediate tasks", listing(map(_named(study), study.intermediates))
+    yield from (("published module", f"{name}: {module.source}") for name, module in study.module.items())
     if study.intermediate_language != "en":
         rest = f"; as published: {listing(manifest.untranslated)}" if manifest.untranslated else ""
         yield "intermediate data", f"the user's translations into {study.intermediate_language}{rest}"
@@ -84,10 +85,15 @@ def _facts(results: Results) -> Iterator[tuple[str, str]]:
 
 
 def _named(study: Study) -> Callable[[str], str]:
-    """How an intermediate is shown: a mixture with its tasks and how they are sampled."""
+    """How an intermediate is shown: a mixture with its tasks and how they are sampled, a chain with its order."""
     mixtures = {each.name: each for each in study.mixture}
+    chains = {each.name: each for each in study.chain}
 
     def show(name: str) -> str:
+        if name in chains:
+            return f"{name} ({', then '.join(chains[name].tasks)})"
+        if name in study.module:
+            return f"{name} (published)"
         if name not in mixtures:
             return name
         sampling = mixtures[name].sampling
@@ -104,6 +110,8 @@ def _contamination(manifest: Manifest) -> Iterator[tuple[str, str]]:
         for intermediate in (None, *manifest.study.intermediates):
             found |= manifest.overlaps(intermediate, target)
         yield from (("contamination", f"{name} → {target}: {text}") for name, text in found.items())
+    if manifest.study.module:
+        yield "contamination", "unknown of published modules: what they were trained on is not declared"
     yield "contamination", "not checked beyond what tasks declare: pre-training text may hold any test set"
 
 
@@ -113,9 +121,26 @@ def _systems(results: Results) -> Table:
         adapter = results.manifest.adapters.get(system.adapter, {})
         options = adapter.get("options", {})
         shape = ", ".join(f"{name} {value}" for name, value in options.items())
-        cells = (system.name, system.mode, f"{system.adapter} ({adapter.get('kind', '')})", shape, system.start)
+        cells = (system.name, system.mode, f"{system.adapter} ({adapter.get('kind', '')})", shape, _start(system))
         rows.append(Row(system.label, tuple(map(Cell, cells))))
     return Table("Systems", ("name", "mode", "adapter", "options", "start"), tuple(rows))
+
+
+def _start(system: System) -> str:
+    """How targets start, on what, and how several intermediates are joined."""
+    text: str = system.start
+    if system.start == "fuse":
+        text += ", own module on top" if system.fusing.on_top else ", nothing on top"
+    if system.start == "merge":
+        merge = system.merging
+        weights = f"by {merge.decide}" if merge.decide else "weights given" if merge.weights else "equal weights"
+        into = {"warm": ", then warm", "stack": ", then stack", "direct": " with the target’s own"}[merge.into]
+        text += f" ({merge.kind}, {weights}){into}"
+    if system.intermediates:
+        text += f"; of {listing(system.intermediates)}"
+    if system.language_modules:
+        text += f"; on {listing(f'{name} in {code}' for code, name in system.language_modules.items())}"
+    return text
 
 
 def _tasks(results: Results) -> Table:
@@ -165,12 +190,18 @@ def _environments(trains: Iterable[TrainRecord]) -> Iterator[str]:
 
 
 def costs(results: Results) -> Table:
-    """What one training costs, by system and role; and what all of them took."""
+    """What one training costs, by system and role; what was not trained; and what all of them took."""
     rows = []
     for system in results.manifest.study.system:
-        for role, trains in _trainings(results, system.name).items():
+        for role, keys in _steps(results, system.name).items():
+            trains = [results.trains[key] for key in keys if key in results.trains]
+            modules = [results.modules[key] for key in keys if key in results.modules]
             if trains:
                 rows.append(Row(f"{system.label} · {role}", tuple(map(Cell, _cost(trains)))))
+            for kind, name in (("import", "published"), ("combine", "combined")):
+                made = [module for module in modules if module.kind == kind]
+                if made:
+                    rows.append(Row(f"{system.label} · {role}, {name}", tuple(map(Cell, _untrained_cost(made)))))
     columns = (
         "trainings",
         "trainable parameters",
@@ -187,16 +218,33 @@ def costs(results: Results) -> Table:
     return Table("Costs", columns, tuple(rows))
 
 
-def _trainings(results: Results, system: str) -> dict[str, list[TrainRecord]]:
-    """Distinct trainings behind a system's cells, by role."""
-    keys: dict[str, dict[str, None]] = {"intermediate": {}, "preliminary": {}, "target": {}}
+def _steps(results: Results, system: str) -> dict[str, list[str]]:
+    """Distinct steps behind a system's cells, by role."""
+    keys: dict[str, dict[str, None]] = {"intermediate": {}, "preliminary": {}, "auxiliary": {}, "target": {}}
     for entry, cells in results.cells.items():
         if entry.system != system:
             continue
         for cell in cells.values():
             for training in results.manifest.trainings(cell):
                 keys[training.role][training.key] = None
-    return {role: [results.trains[key] for key in found if key in results.trains] for role, found in keys.items()}
+    return {role: list(found) for role, found in keys.items()}
+
+
+def _untrained_cost(modules: list[ModuleRecord]) -> tuple[str, ...]:
+    """The cells of a row of modules that were taken or made, not trained."""
+    return (
+        ABSENT,
+        ABSENT,
+        ABSENT,
+        ABSENT,
+        quantity(max(module.stored_parameters for module in modules)),
+        quantity(max(module.stored_bytes for module in modules), "B"),
+        duration(statistics.median(module.seconds for module in modules)),
+        duration(sum(module.seconds for module in modules)),
+        ABSENT,
+        ABSENT,
+        ABSENT,
+    )
 
 
 def _cost(trains: list[TrainRecord]) -> tuple[str, ...]:

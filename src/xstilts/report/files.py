@@ -1,6 +1,7 @@
-"""Tidy files for other programs: ``comparisons.json``, ``comparisons.csv`` and ``scores.csv``.
+"""Tidy files for other programs: ``comparisons.json``, ``comparisons.csv``, ``compositions.csv`` and ``scores.csv``.
 
-One row per outcome or score, all of them, at full precision. What cannot be said is ``null``, or an empty field in CSV.
+One row per outcome, system or score, all of them, at full precision. What cannot be said is ``null``, or an empty field
+in CSV.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from xstilts.compare import Outcome
+from xstilts.report.overview import COLUMNS, Overview
 from xstilts.report.scores import Score
 from xstilts.schema import Manifest
 
@@ -39,6 +41,11 @@ def comparisons_csv(outcomes: Iterable[Outcome]) -> str:
     """The same outcomes, one per line."""
     rows = ([_field(value) for value in _record(outcome).values()] for outcome in outcomes)
     return _csv(OUTCOME_COLUMNS, rows)
+
+
+def compositions_csv(overview: Overview) -> str:
+    """Every system, with what it scores and what it takes to keep."""
+    return _csv(COLUMNS, ([_field(_plain(value)) for value in row.values(overview)] for row in overview.rows))
 
 
 def scores_csv(scores: Iterable[Score]) -> str:

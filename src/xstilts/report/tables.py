@@ -19,6 +19,7 @@ from xstilts.report.view import View
 from xstilts.report.words import (
     ABSENT,
     Verdict,
+    composed,
     corrected,
     effect,
     interval,
@@ -27,6 +28,7 @@ from xstilts.report.words import (
     probability,
     signed,
     stars,
+    together,
     verdict,
 )
 from xstilts.results import Entry, Results
@@ -98,9 +100,9 @@ def effect_matrix(view: View, comparison: Comparison) -> Table:
     columns = [view.of(comparison, target) for target in targets]
     present = [abs(each.difference) for column in columns for each in column if not math.isnan(each.difference)]
     scale = max(present, default=1.0) or 1.0
-    names = view.manifest.study.intermediates
     rows = tuple(
-        Row(name, tuple(_effect_cell(column[number], scale) for column in columns)) for number, name in enumerate(names)
+        Row(composed(each), tuple(_effect_cell(column[number], scale) for column in columns))
+        for number, each in enumerate(columns[0])
     )
     return Table(view.title(comparison), targets, rows, corner="intermediate ↓ target →")
 
@@ -137,7 +139,7 @@ def outcome_table(view: View, comparison: Comparison) -> Table:
 
 def _outcome_cells(outcome: Outcome) -> tuple[str, ...]:
     return (
-        outcome.intermediate or ABSENT,
+        composed(outcome) if outcome.intermediate else ABSENT,
         points(outcome.candidate_score),
         points(outcome.reference_score),
         signed(outcome.difference),
@@ -159,22 +161,18 @@ def _outcome_cells(outcome: Outcome) -> tuple[str, ...]:
 
 
 def entries(results: Results) -> list[tuple[str, str | None]]:
-    """(system, intermediate task) of every row of a score table, in the study's order."""
+    """(system, intermediate) of every row of a score table, in the study's order."""
     study = results.manifest.study
-    return [
-        (system.name, intermediate)
-        for system in study.system
-        for intermediate in ((None,) if system.start == "cold" else study.intermediates)
-    ]
+    return [(system.name, intermediate) for system in study.system for intermediate in study.used_by(system)]
 
 
 def label(results: Results, system: str, intermediate: str | None) -> str:
     """How a row of a score table is called."""
     text = next(each.label for each in results.manifest.study.system if each.name == system)
-    return text if intermediate is None else f"{text} · {intermediate}"
+    return text if intermediate is None else f"{text} · {together(intermediate)}"
 
 
-def overview(results: Results, board: Board) -> Table:
+def score_table(results: Results, board: Board) -> Table:
     """Zero-shot mean of every system on every target, and its suite scores; the trivial baselines on top.
 
     A suite score is averaged as XTREME's: the mean over the study's targets of the mean over all of its languages,
@@ -240,7 +238,7 @@ def _score_cell(results: Results, board: Board, entry: Entry, languages: Sequenc
 def _failed(results: Results, entry: Entry) -> str:
     """How many of an entry's runs collapsed or diverged, to stand beside its score; empty if none did."""
     cells = results.cells[entry].values()
-    trains = [results.trains.get(cell.train or "") for cell in cells]
+    trains = [results.trains.get(key) for cell in cells for key in cell.own]
     found = Counter(train.status for train in trains if train is not None and train.status != "ok")
     total = len(cells)
     return ", ".join(f"{'all' if count == total else f'{count} of {total}'} {word}" for word, count in found.items())

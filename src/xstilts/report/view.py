@@ -56,11 +56,12 @@ class View:
         return f"{self.label(comparison.candidate)} − {self.label(comparison.reference)}"
 
     def is_gain(self, comparison: Comparison) -> bool:
-        """Whether the systems differ in nothing but that the candidate has an intermediate task."""
+        """Whether the systems differ in nothing but that the candidate has intermediates, and what joins them."""
         systems = {system.name: system for system in self.manifest.study.system}
         ours, theirs = systems[comparison.candidate], systems[comparison.reference]
-        alike = (ours.adapter, ours.mode) == (theirs.adapter, theirs.mode)
-        return alike and ours.start != "cold" and theirs.start == "cold"
+        alike = all(getattr(ours, name) == getattr(theirs, name) for name in ("adapter", "mode", "language_modules"))
+        trains_its_own = ours.start != "fuse" or ours.fusing.on_top
+        return alike and trains_its_own and ours.start != "cold" and theirs.start == "cold"
 
     def label(self, system: str) -> str:
         """How the study calls a system."""

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from enum import StrEnum
 
 from xstilts.compare import Flag, Outcome
+from xstilts.study import POOLED
 
 ABSENT = "–"
 NO_BREAK = "\u00a0"
@@ -99,6 +100,28 @@ def listing(names: Iterable[str]) -> str:
     """Join names as a sentence does."""
     shown = list(names)
     return shown[0] if len(shown) == 1 else f"{', '.join(shown[:-1])} and {shown[-1]}"
+
+
+def together(name: str) -> str:
+    """An intermediate; of several that are used at once how many, because their names fill a line."""
+    count = len(name.split(POOLED))
+    return name if count == 1 else f"{count} together"
+
+
+def spelled(name: str) -> str:
+    """An intermediate; of several that are used at once every name."""
+    names = name.split(POOLED)
+    return listing(names) + (" together" if len(names) > 1 else "")
+
+
+def composed(outcome: Outcome) -> str:
+    """The intermediate of an outcome; both sides' where they differ."""
+    ours, theirs = str(outcome.intermediate), str(outcome.reference_intermediate)
+    if outcome.contrast != "intermediates":
+        return together(ours)
+    if POOLED in ours and POOLED in theirs:
+        return f"{ours} against {theirs}"
+    return f"{together(ours)} against {together(theirs)}"
 
 
 def quantity(value: float, unit: str = "") -> str:

@@ -25,6 +25,8 @@ TAG_ORDERS = {
 }
 """The languages that have an order of their own."""
 COLUMNS = 10
+FIELDS = {"words": "FORM", "gold": "UPOS"}
+"""Part of an Example → the column of CoNLL-U that it was made from."""
 NUMBER = re.compile(r"(?P<first>[0-9]+)(-(?P<last>[0-9]+)|\.(?P<empty>[0-9]+))?")
 WITHHELD = "_"
 SAME_SENTENCES = {"zh_gsdsimp": "zh_gsd"}

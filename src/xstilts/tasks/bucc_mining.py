@@ -89,6 +89,7 @@ TASK = Task(
         "bucc2018-XX-en.training-gold.tar.bz2 from https://comparable.limsi.fr/bucc2018/ into it; they make "
         "bucc2018/XX-en/XX-en.sample.XX, .en and .gold (dev) and XX-en.training.XX, .en and .gold (test).",
         read=read,
+        fields={"item_id": "first column", "text": "second column"},
     ),
     cluster="source sentence",
     licence="not stated (sentences of Wikipedia and News Commentary, for the shared task)",

@@ -122,6 +122,7 @@ TASK = Task(
             f"https://github.com/RikVN/DRS_parsing (commit {COMMIT}) to ccg_pmb/."
         ),
         read=read,
+        fields={"words": "tok", "gold": "cat"},
     ),
     labels=tuple(_CATEGORIES.split()),
     cluster="document",

@@ -20,7 +20,7 @@ Traps:
 from __future__ import annotations
 
 from xstilts.spec import Task, UserData, UserPart
-from xstilts.tasks._conllu import read
+from xstilts.tasks._conllu import FIELDS, read
 from xstilts.tasks.udpos_pud import LABELS
 
 LANGUAGES = (
@@ -77,6 +77,7 @@ DATA = UserData(
         "that it holds ud-treebanks-v2.5/UD_English-EWT/en_ewt-ud-train.conllu."
     ),
     read=read,
+    fields=FIELDS,
 )
 TASK = Task(
     name="udpos",
