@@ -21,7 +21,7 @@ LAYERS = (
     {"config", "compare", "composition", "bundle"},
     {"plan", "report", "exchange", "engine", "inspection"},
     {"doctor"},
-    {"intake", "manifest", "inventory"},
+    {"intake", "manifest", "inventory", "evaluation"},
     {"perform"},
     {"execute"},
     {"session"},
@@ -79,7 +79,8 @@ def test_planning_and_reporting_never_import_torch(name):
     assert not loads_torch(f"import xstilts.{name}")
 
 
-HELPED = ("doctor", "export_rows", "fetch", "inspect_task", "layers", "list_compositions", "list_tasks", "run")
+HELPED = ("doctor", "evaluate", "export_rows", "fetch", "inspect_task", "layers", "list_compositions", "list_tasks")
+HELPED += ("run",)
 
 
 @pytest.mark.parametrize(

@@ -36,7 +36,8 @@ SYSTEMS = {
     "stack": 'mode = "adapter", adapter = "lora_r8", start = "stack"',
     "fuse": f'mode = "adapter", adapter = "pfeiffer_r16", start = "fuse", {SINGLES}',
     "fuse_alone": f'mode = "adapter", adapter = "pfeiffer_r16", start = "fuse", fuse = {{ on_top = false }}, {SINGLES}',
-    "svd": f'mode = "adapter", adapter = "lora_r8", start = "merge", merge = {{ kind = "svd", into = "warm" }}, {SINGLES}',
+    "svd": 'mode = "adapter", adapter = "lora_r8", start = "merge", '
+    f'merge = {{ kind = "svd", into = "warm" }}, {SINGLES}',
     "ties": f'mode = "adapter", adapter = "lora_r8", start = "merge", merge = {{ kind = "ties" }}, {SINGLES}',
     "dare": 'mode = "adapter", adapter = "lora_r8", start = "merge", '
     f"merge = {{ kind = \"dare\", options = {{ drop = 0.5 }} }}, {SINGLES}",

@@ -436,7 +436,7 @@ def findings(results, outcomes):
             "Averaged over 3 targets (retrieval apart) and their zero-shot languages: gain with helpful (+",
         ),
         ("stack − adapter", "no gain shown with neutral (q ≤ .05)."),
-        ("fuse − adapter", "The fuse scores 5.0 points higher than the adapter [3.2, 6.8], with helpful and neutral together"),
+        ("fuse − adapter", "The fuse scores 5.0 points higher than the adapter [3.2, 6.8], with helpful and neutral"),
         ("fuse − stack", "The fuse against the stack, with 2 together against each of 2: "),
         ("stack − merge", "The stack against the merge, with each of 2 against 2 together: "),
         ("fuse − merge", "Between the fuse and the merge, both with helpful and neutral together: "),

@@ -1,4 +1,5 @@
 import pytest
+
 from xstilts.data import load_examples
 from xstilts.errors import XstiltsError
 
