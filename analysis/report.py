@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
+CLAIMS = Path(__file__).resolve().parent / "claims.toml"
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -24,7 +25,7 @@ def main(arguments: list[str] | None = None) -> int:
 def _write(options: argparse.Namespace) -> None:
     from xstilts import report
 
-    written = report.write(options.store, options.study, options.out, options.backbone)
+    written = report.write(options.store, options.study, options.out, options.backbone, options.claims)
     print(written.headline)
     print(f"report: {written.path}")
 
@@ -35,6 +36,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--backbone", help="only where the store holds the study with several backbones")
     parser.add_argument("--store", type=Path, default=ROOT / "store", help="where finished steps are kept")
     parser.add_argument("--out", type=Path, default=ROOT / "report", help="directory of the report")
+    parser.add_argument("--claims", type=Path, default=CLAIMS, help="claims that get verdicts (default: those shipped)")
     return parser
 
 

@@ -71,7 +71,8 @@ l − 1 of IA3. A and B by themselves are never averaged: that would leave cross
 - `linear`: weights that sum to 1 average (model soups, arXiv 2203.05482), others do task arithmetic, where a negative
   one takes a task away (arXiv 2212.04089). Of LoRA it is exact: factors are written side by side, so that ranks add up.
   Bottlenecks have no Δ, being networks of their own: they are averaged weight by weight (AdapterSoup, arXiv
-  2302.07027), which means something only if they began at the same weights, as modules of one seed do here.
+  2302.07027), which means something only if they began at the same weights, as modules of one seed do here: others
+  are refused. Of published ones it is not known what they began as.
 - `svd`: the result tells what was cut off. LoRAs of one shape give one of that shape, so training can go on from it.
 - `ties` (arXiv 2306.01708): the mean is taken times the sum of the weights' sizes, so weights λ/k for k sources are the
   paper's λ. Of LoRA it works on the written-out s·BA, and the result is cut to a rank: absent = the sum of the ranks.
@@ -82,7 +83,16 @@ methods need sources of one shape, and so does `select`.
 
 Weights are given, or found (`decide`): `text` takes the source whose training text is nearest to the target's,
 `few_shot` the one from which a short training on the target does best; `learned` searches for weights that give
-labelled dev rows of the target the lowest loss, without gradients (LoraHub, arXiv 2307.13269).
+labelled dev rows of the target the lowest loss, without gradients (LoraHub, arXiv 2307.13269). `text` reads up to 500
+training texts of each task and no label, however few of the target's rows the recipe trains on. All decisions are made
+on English training and dev rows, never on test rows; but the dev rows of `few_shot` and `learned` are those by which
+the best weights of every training are chosen: the score or loss that decided is no estimate of what the module will do.
+
+## Language adapters
+
+`language_modules` names a published module for each test language. English's lies at the bottom of every model of the
+system, under published task modules too, and each language's own takes its place in prediction. A model that does not
+lie on it is refused: `warm` from, or `fuse` over, a published module that was not trained on it here.
 """
 WEIGHTS = {"½, ½": (0.5, 0.5), "1, −½": (1.0, -0.5), "1, 0": (1.0, 0.0)}
 NEEDED = {"bottleneck": AdapterConfig(kind="bottleneck", options={"where": "output"})}  # has no default

@@ -49,3 +49,15 @@ def test_search_is_measured_beside_a_plain_product(tmp_path):
     assert all(run["seconds"] > 0 and run["peak_bytes"] < 2**30 for run in runs)
     assert "blocks / plain" in shown.stdout
     assert [path.name for path in tmp_path.iterdir()] == ["retrieval.json"], "the vectors are gone"
+
+
+def test_significance_is_measured_beside_other_algorithms(tmp_path):
+    out = tmp_path / "significance.json"
+    sizes = ("--examples", "300", "--languages", "2", "--resamples", "100", "--repeats", "1")
+    command = [sys.executable, "benchmarks/significance.py", *sizes, "--out", str(out)]
+    shown = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, timeout=200)
+    assert shown.returncode == 0, shown.stderr
+    content = json.loads(out.read_text())
+    assert len(content["runs"]) == 9 and len(content["ratios"]) == 8
+    assert all(run["seconds"] > 0 for run in content["runs"])
+    assert "deep-significance: ASO / closed form" in content["ratios"] and "MultiBERTs" in shown.stdout

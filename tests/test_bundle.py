@@ -275,6 +275,28 @@ def test_a_text_from_outside_stays_in_its_cell(made, backbone):
     assert "| task x | a \\| b # &lt;script> |" in (directory / "README.md").read_text()
 
 
+def test_names_from_outside_neither_link_nor_show(made, backbone):
+    """A picture in a card calls its server whenever somebody looks at the card."""
+    directory, *_ = made
+    odd = dataclasses.replace(backbone, name="x` ![y](https://x.org/y.png)\n# z")
+    below = (bundle.Below(key="0" * 32, what="[a](https://x.org) | <b>\\"),)
+    bundle.write(directory, dataclasses.replace(bundle.contents(train(backbone), ()), backbone=odd, below=below))
+    text = (directory / "README.md").read_text()
+    assert "encoder `x' ![y](https://x.org/y.png) # z` (" in text
+    assert "1. \\[a\\](https://x.org) \\| &lt;b>\\\\: `" in text
+
+
+def test_what_was_read_is_not_changed_by_the_file(made):
+    directory, *_ = made
+    found = bundle.read(directory)
+    before = {name: tensor.clone() for name, tensor in found.tensors.items()}
+    path = directory / "encoder.safetensors"
+    with path.open("r+b") as stream:
+        stream.seek(data_start(path))
+        stream.write(b"\x01" * (path.stat().st_size - data_start(path)))
+    assert all(torch.equal(found.tensors[name], tensor) for name, tensor in before.items())
+
+
 # --------------------------------------------------------------------------------------------------------- refusals
 
 
@@ -295,6 +317,11 @@ def rewrite(directory, edit):
     edit(tensors)
     save_file(tensors, path)
     seal(directory)
+
+
+def replace_header(directory, header):
+    text = json.dumps(header).encode()
+    (directory / "encoder.safetensors").write_bytes(struct.pack("<Q", len(text)) + text + b"1234")
 
 
 FIRST = "encoder.layer.0.attention.self.query.lora_A"
@@ -338,6 +365,16 @@ TAMPERED = {
         lambda d: ((d / "encoder.safetensors").write_bytes(struct.pack("<Q", 7) + b'{"a":1}'), seal(d)),
         "does not list tensors",
     ),
+    "sealed, header of infinite shapes": (
+        lambda d: (replace_header(d, {FIRST: {"dtype": "F32", "shape": [1e999], "data_offsets": [0, 4]}}), seal(d)),
+        "does not list tensors",
+    ),
+    "sealed, header of types that are lists": (
+        lambda d: (replace_header(d, {FIRST: {"dtype": [], "shape": [1], "data_offsets": [0, 4]}}), seal(d)),
+        "other tensors than",
+    ),
+    "a language that is none": (lambda d: change(d, lambda m: m.update(language="x\n`<b>")), "language"),
+    "larger than any": (lambda d: change(d, lambda m: m["files"][0].update(bytes=2**40)), "bytes"),
     "sealed, NaN": (lambda d: rewrite(d, lambda t: t[FIRST].fill_(torch.nan)), "NaN or infinity"),
     "sealed, a tensor less": (lambda d: rewrite(d, lambda t: t.pop(FIRST)), "other tensors than its manifest"),
     "sealed, a tensor more": (lambda d: rewrite(d, lambda t: t.update(more=torch.ones(1))), "other tensors than"),
@@ -376,7 +413,7 @@ def test_nothing_that_was_changed_is_read(made, name):
 
 
 def test_all_ways_of_tampering_are_tried():
-    assert len(TAMPERED) == 39
+    assert len(TAMPERED) == 43
 
 
 def test_all_problems_are_told_at_once(made):

@@ -8,7 +8,7 @@ import pytest
 from xstilts.config import load_study
 from xstilts.errors import XstiltsError
 from xstilts.key import key
-from xstilts.lineage import chain, inputs, lineage, reads
+from xstilts.lineage import chain, inputs, lineage, reads, swapped
 from xstilts.plan import evictable, expand, label
 from xstilts.spec import AdapterConfig, Backbone, Combine, Fuse, Import, Predict, Stack, Train, Warm
 
@@ -17,6 +17,7 @@ BACKBONE = Backbone("b" * 64, 4, 256, "mini", "/somewhere")
 OTHER = Backbone("c" * 64, 4, 256, "other", "/elsewhere")
 BOTTLENECK = AdapterConfig(kind="bottleneck", options={"where": "output"})
 LANGUAGE = AdapterConfig(kind="bottleneck", options={"where": "output", "reduction": 2, "inverse": True})
+DEEP = {"where": "output", "leave_out": (4,)}
 MODULES = {
     "en_wiki": Import(BACKBONE, LANGUAGE, "1" * 64, "en", "org/en", "/en"),
     "de_wiki": Import(BACKBONE, LANGUAGE, "2" * 64, "de", "org/de", "/de"),
@@ -30,15 +31,22 @@ title = "T"
 seeds = [1, 2]
 intermediates = {intermediates}
 targets = {targets}
-languages = ["de", "fr"]
+languages = {languages}
+source_seeds = "{seeds}"
 recipe = {{ common = {{ epochs = 1, lr = 1e-3 }} }}
 """
 
 
 def plan_of(
-    tmp_path, system, intermediates=("mini_mnli", "mini_squad1"), targets=("mini_xnli",), more="", modules=MODULES
+    tmp_path,
+    system,
+    intermediates=("mini_mnli", "mini_squad1"),
+    targets=("mini_xnli",),
+    more="",
+    modules=MODULES,
+    **head,
 ):
-    text = HEAD.format(intermediates=list(intermediates), targets=list(targets))
+    text = head_of(intermediates, targets, **head)
     mode = "fullft" if '"full"' in system else "adapter"
     text += f'system = [{{ name = "s", label = "s", mode = "{mode}", {system} }}]\n{more}\n'
     (tmp_path / "t.toml").write_text(text)
@@ -49,6 +57,10 @@ def plan_of(
 
 def module_tables(*names):
     return "".join(f'[module.{name}]\nsource = "org/{name}"\n' for name in names)
+
+
+def head_of(intermediates, targets, languages=("de", "fr"), seeds="paired"):
+    return HEAD.format(intermediates=list(intermediates), targets=list(targets), languages=list(languages), seeds=seeds)
 
 
 PFEIFFER, LORA, FULL = 'adapter = "pfeiffer_r16"', 'adapter = "lora_r8"', 'adapter = "full"'
@@ -193,7 +205,15 @@ MISFITS = {
     "too few weights": ("weights = [1.0]", "needs one for each of 2 intermediates"),
     "unknown kind": ('kind = "linaer"', "did you mean 'linear'"),
     "unknown option": ('kind = "svd", options = { rnak = 2 }', "unknown key"),
-    "unknown decision": ('decide = "tets"', "input should be"),
+    "unknown decision": ('decide = "tets"', "input should be.*did you mean 'text'"),
+    "unknown key": ('kidn = "svd"', "system.0.merge: unknown key.*did you mean 'kind'"),
+    "own without direct": ("own = 0.5", "own belongs to into = 'direct'"),
+    "own that is learned": ('decide = "learned", into = "direct", own = 0.5', "own belongs to into = 'direct'"),
+    "proxy too long": (
+        'kind = "select", decide = "few_shot", proxy = { max_length = 257 }',
+        "max_length: the backbone has positions for 256 tokens; given '257'",
+    ),
+    "proxy unknown": ('kind = "select", decide = "few_shot", proxy = { epocs = 1 }', "did you mean 'epochs'"),
 }
 
 
@@ -207,6 +227,20 @@ def test_a_merge_that_does_not_fit_together_is_refused(tmp_path, name):
 def test_negative_weights_of_bottlenecks_are_refused_before_anything_trains(tmp_path):
     with pytest.raises(XstiltsError, match=r"s: .*refused"):
         merge_of(tmp_path, "weights = [1.5, -0.5]", adapter=PFEIFFER)
+
+
+def test_bottlenecks_that_began_at_other_weights_are_not_averaged(tmp_path):
+    """Only the first seed's own module began where the intermediates of ``fixed`` seeds did."""
+    system = f'{PFEIFFER}, start = "merge", merge = {{ into = "direct", own = 0.5, weights = [0.25, 0.25] }}'
+    assert plan_of(tmp_path, system).cells
+    with pytest.raises(XstiltsError, match="began at the same weights"):
+        plan_of(tmp_path, system, seeds="fixed")
+    assert plan_of(tmp_path, system.replace(PFEIFFER, LORA), seeds="fixed").cells
+
+
+def test_a_loss_that_is_not_there_teaches_no_weights(tmp_path):
+    with pytest.raises(XstiltsError, match="lareqa has no loss on its dev rows"):
+        merge_of(tmp_path, 'decide = "learned", into = "direct"', targets=("lareqa",), languages=("de",))
 
 
 def test_what_a_start_does_not_need_is_refused(tmp_path):
@@ -238,6 +272,13 @@ def test_the_order_of_a_chain_is_what_is_written(tmp_path, start, kind):
     turned = CHAIN.replace('["mini_squad1", "mini_mnli"]', '["mini_mnli", "mini_squad1"]')
     other = plan_of(tmp_path, f'{PFEIFFER}, start = "{start}"', intermediates=("squad_mnli",), more=turned)
     assert other.cells[0].intermediate_train.task.name == "mini_squad1"
+
+
+def test_chains_of_full_models_go_on_whatever_becomes_of_them(tmp_path):
+    soup = 'start = "merge", merge = { into = "warm" }'
+    plan = plan_of(tmp_path, f"{FULL}, {soup}", intermediates=("squad_mnli", "mini_qqp"), more=CHAIN)
+    (chained, _) = plan.cells[0].intermediates
+    assert isinstance(chained.start, Warm) and chained.start.source.task.name == "mini_squad1"
 
 
 def test_chains_share_their_beginnings(tmp_path):
@@ -323,6 +364,76 @@ def test_language_adapters_lie_under_everything_and_are_swapped(tmp_path):
     assert len(lineage(nli.train)) == 3  # the language adapter once, though both trainings lie on it
 
 
+@pytest.mark.parametrize(
+    ("start", "intermediates", "kinds"),
+    [
+        ("stack", ("task",), [Import, Import, Train]),
+        ("merge", ("task", "other"), [Import, Combine, Train]),
+    ],
+)
+def test_a_published_task_module_is_put_on_the_language_adapter(tmp_path, start, intermediates, kinds):
+    modules = MODULES | {"other": replace(MODULES["task"], fingerprint="6" * 64)}
+    more = module_tables("en_wiki", "de_wiki", *intermediates)
+    plan = plan_of(tmp_path, f'{MADX}, start = "{start}"', intermediates, more=more, modules=modules)
+    for cell in plan.cells:
+        blocks = chain(cell.train)
+        assert [type(block.modules[0]) for block in blocks] == kinds
+        assert blocks[0].modules == (MODULES["en_wiki"],)
+        in_german = swapped(blocks, cell.predict.swap, "de")
+        assert in_german[0].modules == (MODULES["de_wiki"],) and in_german[1:] == blocks[1:]
+
+
+def test_short_trainings_on_published_modules_lie_on_the_language_adapter(tmp_path):
+    more = module_tables("en_wiki", "de_wiki", "task")
+    merge = 'merge = { kind = "select", decide = "few_shot" }'
+    plan = plan_of(tmp_path, f'{MADX}, start = "merge", {merge}', ("task",), more=more)
+    (proxy,) = steps(plan, Combine)[0].proxies
+    assert [block.modules for block in chain(proxy)] == [(MODULES["en_wiki"],), (MODULES["task"],), (proxy,)]
+
+
+@pytest.mark.parametrize(
+    ("start", "targets"), [("warm", ("mini_xnli",)), ("fuse", ("mini_xnli",)), ("stack", ("mini_tatoeba",))]
+)
+def test_a_model_without_the_language_adapter_that_would_be_swapped_is_refused(tmp_path, start, targets):
+    more = module_tables("en_wiki", "de_wiki", "task")
+    with pytest.raises(XstiltsError, match="does not lie on org/en, which would take no part"):
+        plan_of(tmp_path, f'{MADX}, start = "{start}"', ("task",), targets, more)
+
+
+def test_a_module_takes_part_once(tmp_path):
+    modules = MODULES | {"twin": MODULES["task"]}
+    with pytest.raises(XstiltsError, match="the same module takes part twice"):
+        plan_of(
+            tmp_path,
+            f'{PFEIFFER}, start = "fuse"',
+            ("task", "twin"),
+            more=module_tables("task", "twin"),
+            modules=modules,
+        )
+    plain = {
+        name: replace(MODULES["task"], fingerprint=number * 64) for name, number in (("en_wiki", "6"), ("de_wiki", "7"))
+    }
+    with pytest.raises(XstiltsError, match="the same module takes part twice"):  # in German
+        plan_of(tmp_path, f'{MADX}, start = "stack"', ("de_wiki",), more=module_tables(*plain), modules=plain)
+
+
+def test_a_fusion_of_one_module_with_an_inverse_block_is_refused(tmp_path):
+    with pytest.raises(XstiltsError, match="not if it is fused"):
+        plan_of(tmp_path, f'{PFEIFFER}, start = "fuse"', ("en_wiki",), more=module_tables("en_wiki"))
+    assert plan_of(tmp_path, f'{PFEIFFER}, start = "fuse"', ("mini_mnli",)).cells
+
+
+def test_layers_that_the_backbone_lacks_are_told_before_anything_trains(tmp_path):
+    modules = {"task": replace(MODULES["task"], method=AdapterConfig(kind="bottleneck", options=DEEP))}
+    with pytest.raises(XstiltsError, match="the encoder has layers 0 to 3"):
+        plan_of(tmp_path, f'{PFEIFFER}, start = "stack"', ("task",), more=module_tables("task"), modules=modules)
+
+
+def test_names_of_modules_can_stand_among_the_intermediates(tmp_path):
+    with pytest.raises(XstiltsError, match=r"module.a & b.*should match pattern"):
+        plan_of(tmp_path, f'{PFEIFFER}, start = "stack"', ("a & b",), more='[module."a & b"]\nsource = "x"\n')
+
+
 def test_without_intermediates_the_target_lies_on_the_language_adapter(tmp_path):
     more = module_tables("en_wiki", "de_wiki")
     plan = plan_of(tmp_path, f'{MADX}, start = "cold"', (), ("mini_xnli", "mini_tatoeba"), more)
@@ -352,7 +463,7 @@ def test_a_module_that_nothing_uses_is_told(tmp_path):
 
 
 def test_all_that_cannot_be_composed_is_told_at_once(tmp_path):
-    text = HEAD.format(intermediates=["task", "lora"], targets=["mini_xnli"]) + module_tables("task", "lora")
+    text = head_of(["task", "lora"], ["mini_xnli"]) + module_tables("task", "lora")
     text += """
 [[system]]
 name = "bottlenecks"
@@ -380,3 +491,8 @@ def test_every_step_is_told_in_a_line(tmp_path):
     assert len(set(lines)) == len(lines)
     assert any(line.startswith("merge select of lora · mini_mnli, mini_squad1 · decided by few_shot") for line in lines)
     assert all(isinstance(step, Train | Combine | Predict) for step in plan.steps.values())
+
+
+def test_a_date_is_no_value_of_any_key(tmp_path):
+    with pytest.raises(XstiltsError, match=r"system.0.adapter: input should be a valid string; given .*2020-01-01"):
+        plan_of(tmp_path, 'adapter = 2020-01-01, start = "stack"')

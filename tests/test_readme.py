@@ -70,4 +70,4 @@ def test_commands_are_accepted(command):
 
 
 def test_there_are_commands_to_check():
-    assert len(COMMANDS) == 8 and len(LINKS) == 5
+    assert len(COMMANDS) == 10 and len(LINKS) == 8

@@ -23,8 +23,13 @@ def finish(work: Callable[[], int | None], interrupted: str = "") -> int:
     try:
         return work() or DONE
     except XstiltsError as error:
-        sys.stderr.write(f"error: {error}\n")
+        sys.stderr.write(f"error: {_printable(str(error))}\n")
         return BAD_INPUT
     except KeyboardInterrupt:
         sys.stderr.write(f"\n{interrupted}\n" if interrupted else "")
         return INTERRUPTED
+
+
+def _printable(text: str) -> str:
+    """A message without what a terminal would obey: names of files and contents of other people's are quoted in it."""
+    return "".join(char if char.isprintable() or char in "\n\t" else "\N{REPLACEMENT CHARACTER}" for char in text)

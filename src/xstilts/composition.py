@@ -6,13 +6,28 @@ the lower one, an average that is divided twice. What is void, or means nothing,
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from xstilts.errors import Problem, XstiltsError
-from xstilts.lineage import Block, chain, inputs, swapped
+from xstilts.key import key
+from xstilts.lineage import Block, chain, inputs, lineage, swapped
 from xstilts.merges import load_merge
 from xstilts.methods import bottleneck, load_method
-from xstilts.spec import Cold, Combine, Fuse, Import, Predict, Source, Stack, StartName, Step, Train, Value, Warm
+from xstilts.spec import (
+    Backbone,
+    Cold,
+    Combine,
+    Fuse,
+    Import,
+    Predict,
+    Source,
+    Stack,
+    StartName,
+    Step,
+    Train,
+    Value,
+    Warm,
+)
 
 
 def check(step: Step) -> None:
@@ -34,11 +49,15 @@ def check(step: Step) -> None:
 
 def _void(blocks: tuple[Block, ...]) -> str | None:
     """Why the modules of a model cannot work together, or None."""
+    names = [key(module) for block in blocks for module in block.modules]
+    if len(set(names)) < len(names):
+        return "the same module takes part twice"
     first = blocks[0].modules[0]
     if first.method.kind != "bottleneck":
         return None
     shapes = [[bottleneck.Options.model_validate(each.method.options) for each in block.modules] for block in blocks]
-    return bottleneck.void(shapes, first.backbone.layers)
+    alone = [number for number, block in enumerate(blocks) if block.fused_by is not None and len(block.modules) == 1]
+    return bottleneck.void(shapes, first.backbone.layers, alone)
 
 
 def start_name(step: Train) -> StartName:
@@ -87,14 +106,38 @@ def _merge_problems(step: Combine) -> Iterator[Problem]:
     merge = load_merge(step.merge.kind)
     chosen = merge.Options.model_validate(step.merge.options)
     reason = merge.refuse([source.method for source in step.sources], step.weights, chosen)
+    if reason is None and step.merge.kind != "select" and step.method.kind == "bottleneck":
+        reason = _unlike(step.sources)
     if reason:
         yield Problem(where, f"refused: {reason}")
 
 
+def _unlike(sources: Sequence[Source]) -> str | None:
+    """Why bottlenecks cannot be averaged, or None. Of those that are published it is not known what they began as."""
+    beginnings = {found for source in sources if (found := _beginning(source)) is not None}
+    if len(beginnings) < 2:
+        return None
+    return "bottlenecks can only be averaged if they began at the same weights: trainings of one seed on one start"
+
+
+def _beginning(source: Source) -> object:
+    """What a module's weights were before it was trained, as something that can be compared; None = not known."""
+    if not isinstance(source, Train):
+        return None
+    if isinstance(source.start, Warm):
+        before = source.start.source
+        return _beginning(before) if isinstance(before, Train) else key(before)
+    return len(lineage(source)), source.seed  # as the engine draws them
+
+
 def _swap_problems(step: Predict) -> Iterator[Problem]:
     assert step.swap is not None
+    where = f"predict {step.task.name}: language modules"
+    if isinstance(step.model, Backbone) or [key(each) for each in chain(step.model)[0].modules] != [key(step.swap.out)]:
+        given = "the bare backbone" if isinstance(step.model, Backbone) else named(step.model)
+        yield Problem(where, f"the model does not lie on {named(step.swap.out)}, which would take no part", given)
     for language, module in step.swap.by:
-        yield from _mixed(f"predict {step.task.name}: language module of {language}", step.swap.out, module)
+        yield from _mixed(f"{where}: {language}", step.swap.out, module)
 
 
 def _mixed(where: str, step: Source, source: Source) -> Iterator[Problem]:

@@ -80,6 +80,11 @@ def load_adapter(path: Path) -> AdapterConfig:
     return AdapterConfig(kind=config.kind, options=options.model_dump(exclude_defaults=True))
 
 
+def tried(system: System) -> System:
+    """The system as it trains to find out which intermediate is best (``decide = "few_shot"``)."""
+    return system.model_copy(update={"recipe": system.recipe | system.merging.proxy})
+
+
 def resolve_recipe(study: Study, system: System, role: Role, task: str) -> Recipe:
     """Layer the recipe of one training: common, role, task, system; the later wins."""
     recipe = study.recipe
@@ -205,10 +210,13 @@ def _recipe_problems(study: Study) -> Iterator[Problem]:
     for system in study.system:
         names = () if system.start == "cold" else system.intermediates or study.intermediates
         uses: list[tuple[Role, str]] = [("intermediate", each) for name in names for each in study.trained_for(name)]
-        uses += [("target", task) for task in (*study.preliminary.values(), *study.targets)]
-        for role, task in uses:
+        targets: list[tuple[Role, str]] = [("target", task) for task in (*study.preliminary.values(), *study.targets)]
+        for each, (role, task) in (
+            *((system, use) for use in uses + targets),
+            *((tried(system), use) for use in targets),
+        ):
             try:
-                resolve_recipe(study, system, role, task)
+                resolve_recipe(study, each, role, task)
             except XstiltsError as error:
                 found |= dict.fromkeys(error.problems)
     yield from found
@@ -285,7 +293,8 @@ def validated(model: type[M], content: object, where: str) -> M:
         XstiltsError: with every problem of the content.
     """
     try:
-        return model.model_validate_json(json.dumps(content, default=str))
+        # TOML has dates, which are no value of any key: shown as what they are, they fit nowhere
+        return model.model_validate_json(json.dumps(content, default=lambda date: {"date": str(date)}))
     except ValidationError as error:
         found: list[dict[str, Any]] = [dict(item) for item in error.errors()]
         places = [item["loc"] for item in found]
@@ -311,7 +320,8 @@ def _problem(model: type[BaseModel], item: dict[str, Any], where: str) -> Proble
         return Problem(f"{where}: {place}", "is missing")
     given = item["input"] if isinstance(item["input"], str) else json.dumps(item["input"], ensure_ascii=False)
     allowed = _literals(_annotation_at(model, path)) if item["type"] == "literal_error" else ()
-    return Problem(f"{where}: {place}", item["msg"][0].lower() + item["msg"][1:], given[:80], allowed)
+    what = item["msg"].removeprefix("Value error, ")
+    return Problem(f"{where}: {place}", what[0].lower() + what[1:], given[:80], allowed)
 
 
 def _annotation_at(model: type[BaseModel], path: tuple[Any, ...]) -> Any:
@@ -322,7 +332,7 @@ def _annotation_at(model: type[BaseModel], path: tuple[Any, ...]) -> Any:
             return typing.get_args(here)[0]
         if isinstance(here, type) and issubclass(here, BaseModel):
             field = here.model_fields.get(str(part))
-            here = field.annotation if field else object
+            here = _present(field.annotation) if field else object
         else:
             inner = [arg for arg in typing.get_args(here) if arg is not Ellipsis]
             here = inner[-1] if inner else object
@@ -333,6 +343,14 @@ def _model_at(model: type[BaseModel], path: tuple[Any, ...]) -> type[BaseModel]:
     found = _annotation_at(model, path)
     assert isinstance(found, type) and issubclass(found, BaseModel), f"{path} is not a table"
     return found
+
+
+def _present(annotation: Any) -> Any:
+    """What a value is that may be absent."""
+    some = [each for each in typing.get_args(annotation) if each is not types.NoneType]
+    return (
+        some[0] if typing.get_origin(annotation) in (typing.Union, types.UnionType) and len(some) == 1 else annotation
+    )
 
 
 def _literals(annotation: Any) -> tuple[str, ...]:

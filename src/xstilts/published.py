@@ -13,6 +13,17 @@ if TYPE_CHECKING:
 Layout = Literal["bundle", "adapterhub", "peft"]
 
 
+def plain(value: object, longest: int = 200) -> str:
+    """What somebody else's file says, fit to be shown and written on.
+
+    Returns:
+        One line without characters that move a cursor, hide, or are no text; of so many characters at most.
+    """
+    start = str(value)[: 10 * longest]
+    text = "".join(char if char.isprintable() else " " if char.isspace() else "�" for char in start)
+    return " ".join(text.split())[:longest]
+
+
 @dataclass(frozen=True, slots=True)
 class PublishedHead:
     """A head that came with a module.

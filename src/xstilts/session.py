@@ -36,6 +36,7 @@ class Request:
 
     Attributes:
         reports: where a report gets a directory of its own when ``out`` names none.
+        claims: file of claims, of which those about the study get verdicts; None = there are none.
     """
 
     study: str
@@ -50,6 +51,7 @@ class Request:
     lang: str | None = None
     workers: int | None = None
     dry_run: bool = False
+    claims: Path | None = None
 
 
 def run_study(request: Request, studies: Path, adapter_configs: Path) -> int:
@@ -93,7 +95,8 @@ def run_study(request: Request, studies: Path, adapter_configs: Path) -> int:
     machine = Machine(store, sources, device, workers, live=console.is_terminal and workers == 1)
     outcome = _run(console, plan, whole, machine)
     code = _account(console, plan, outcome)
-    written = report.write(store.root, loaded.study.name, request.out or request.reports / manifest.stem, backbone.name)
+    out = request.out or request.reports / manifest.stem
+    written = report.write(store.root, loaded.study.name, out, backbone.name, request.claims)
     console.print(written.headline, markup=False, highlight=False)
     console.print(f"report: {written.path}", markup=False, highlight=False)
     return code

@@ -446,7 +446,7 @@ class Combine:
             short training on the target gives the best dev score; ``learned``: weights that give the target's dev rows
             the lowest loss, by gradient-free search.
         task: the target whose rows decide.
-        recipe: how its rows are encoded, and how many of them count.
+        recipe: how its rows are encoded, and of ``learned`` how many of them count.
         proxies: the short trainings of ``few_shot``, in the order of the sources.
     """
 

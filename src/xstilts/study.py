@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
@@ -14,6 +14,7 @@ StudyStart = Literal["cold", "warm", "stack", "fuse", "merge"]
 POOLED = " & "  # between the names of intermediates that one system uses at once
 OTHER = "other"  # in the place of a language
 LANGUAGE = r"^[a-z]{2,3}(_[A-Z][a-z]{3})?$"
+NAME = r"^[A-Za-z0-9_+-]+$"  # of what stands among the intermediates
 
 
 class FuseTable(Value):
@@ -34,7 +35,7 @@ class MergeTable(Value):
         decide: how the weights are found instead.
         into: what becomes of the merged module: the target goes on with it (``warm``), is stacked on it (``stack``), or
             is predicted with it and the target's own module, merged into one (``direct``).
-        own: weight of the target's own module in a ``direct`` merge.
+        own: weight of the target's own module in a ``direct`` merge with given weights; absent = 1.
         proxy: what differs from the target's recipe in the short trainings of ``few_shot``.
     """
 
@@ -43,7 +44,7 @@ class MergeTable(Value):
     weights: tuple[float, ...] | None = None
     decide: Decision | None = None
     into: Literal["warm", "stack", "direct"] = "stack"
-    own: float = 1.0
+    own: float | None = None
     proxy: dict[str, Any] = Field(default_factory=dict)
 
     @model_validator(mode="after")
@@ -58,6 +59,8 @@ class MergeTable(Value):
             raise ValueError("a module that is chosen has no head of the target; into = 'warm' or 'stack'")
         if self.proxy and self.decide != "few_shot":
             raise ValueError("proxy belongs to decide = 'few_shot'")
+        if self.own is not None and (self.into != "direct" or self.decide is not None):
+            raise ValueError("own belongs to into = 'direct' with weights that are given")
         return self
 
 
@@ -120,7 +123,7 @@ class ChainTable(Value):
     How each starts from the one before is the system's own start; fused or merged, a chain is one stack.
     """
 
-    name: str = Field(pattern=r"^[A-Za-z0-9_+-]+$")
+    name: str = Field(pattern=NAME)
     tasks: tuple[str, ...] = Field(min_length=2)
 
 
@@ -144,7 +147,7 @@ class MixtureTable(Value):
         sampling: how often each task's batches are drawn.
     """
 
-    name: str = Field(pattern=r"^[A-Za-z0-9_+-]+$")
+    name: str = Field(pattern=NAME)
     tasks: tuple[str, ...] = Field(min_length=2)
     sampling: Sampling = Field(default_factory=lambda: Sampling(kind="proportional"))
 
@@ -192,7 +195,7 @@ class Study(Value):
     intermediate_language: str = Field(default="en", pattern=LANGUAGE)
     mixture: tuple[MixtureTable, ...] = ()
     chain: tuple[ChainTable, ...] = ()
-    module: dict[str, ModuleTable] = Field(default_factory=dict)
+    module: dict[Annotated[str, Field(pattern=NAME)], ModuleTable] = Field(default_factory=dict)
     targets: tuple[str, ...] = Field(min_length=1)
     preliminary: dict[str, str] = Field(default_factory=dict)
     subsets: tuple[str, ...] = ()

@@ -96,12 +96,21 @@ def test_full_models_are_merged_around_the_backbone(bench):
 
 
 def test_the_mean_of_models_of_one_task_has_the_mean_of_their_heads(bench):
-    one, two = (trained(bench, "pfeiffer", seed=seed) for seed in (1, 2))
+    one, two = (trained(bench, "pfeiffer", lr=lr) for lr in (5e-2, 2e-2))
     merged = merge_of([one, two], weights=(0.25, 0.75))
     directory = combined(bench, merged)
     a, b, found = (load_file(bench.done[key(each)] / "head.safetensors") for each in (one, two, merged))
     assert all(torch.allclose(found[name], 0.25 * a[name] + 0.75 * b[name], atol=1e-7) for name in found)
     assert (directory / "result.json").is_file()
+
+
+def test_weights_that_were_learned_with_one_head_are_used_with_it(bench, toys):
+    one, two = (trained(bench, seed=seed) for seed in (1, 2))
+    data = TaskData("toy_classification", 1, "m 1", "0")
+    step = merge_of([one, two], decided="learned", task=data, recipe=RECIPE)
+    directory = combined(bench, step, Rows((toys.task("classification"), toys.examples("classification", 8))))
+    found, own = (load_file(each / "head.safetensors") for each in (directory, bench.done[key(one)]))
+    assert all(torch.equal(found[name], own[name]) for name in own)
 
 
 def test_of_different_tasks_the_first_one_has_the_head(bench, toys, batch):
@@ -164,6 +173,17 @@ def test_what_means_nothing_is_refused_before_it_is_computed(bench, name):
     )
     with pytest.raises(XstiltsError, match=f"merge {kind}: refused"):
         compose.check(step)
+
+
+def test_bottlenecks_are_averaged_if_they_began_at_the_same_weights(bench):
+    one, other_rate, other_seed = (bench.step("pfeiffer", seed=s, lr=lr) for s, lr in ((1, 1e-3), (1, 2e-3), (2, 1e-3)))
+    compose.check(merge_of([one, other_rate], weights=(0.5, 0.5)))
+    warm = [bench.step("pfeiffer", Warm(one), seed) for seed in (3, 4)]
+    compose.check(merge_of([*warm, other_rate], weights=(0.5, 0.25, 0.25)))
+    for sources in ([one, other_seed], [warm[0], other_seed], [one, bench.step("pfeiffer", Warm(other_seed), 1)]):
+        with pytest.raises(XstiltsError, match="began at the same weights"):
+            compose.check(merge_of(sources, weights=(0.5, 0.5)))
+    compose.check(merge_of([one, other_seed], "select", weights=(0.0, 1.0)))
 
 
 def test_a_source_of_another_backbone_is_refused(bench, other_backbone):
@@ -243,6 +263,18 @@ def test_learned_weights_lower_the_loss_and_never_end_above_the_start(bench, toy
     fresh = dict(model.encoder.named_parameters())
     mine = dict(candidate.model.encoder.named_parameters())
     assert all(torch.equal(mine[name.replace("below0", "target")], value) for name, value in fresh.items())
+
+
+def test_rows_without_a_loss_teach_no_weights(bench, toys):
+    step = merge_of(
+        [trained(bench, seed=seed) for seed in (1, 2)],
+        decided="learned",
+        task=TaskData("toy_classification", 1, "m 1", "0"),
+        recipe=RECIPE,
+    )
+    without = [replace(example, gold=None) for example in toys.examples("classification", 8)]
+    with pytest.raises(XstiltsError, match="no dev row has a target"):
+        combined(bench, step, Rows((toys.task("classification"), without)))
 
 
 @pytest.mark.parametrize("best", [(0.5, -0.25, 1.0), (1.0, 0.0, 0.0), (-1.2, 1.4, 0.3)])

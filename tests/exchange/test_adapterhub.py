@@ -90,6 +90,33 @@ def test_the_origin_is_told(language_adapter):
     assert [name for name, size in origin.files] == ["adapter_config.json", "adapter.safetensors", "README.md"]
 
 
+ALIASES = "".join(f"a{n + 1}: &a{n + 1}\n  <<: [*a{n}, *a{n}]\n" for n in range(40))
+CARDS = {
+    "aliases that double": (f"a0: &a0 {{x: 1}}\n{ALIASES}license: mit\n", None, "en", ["card"]),
+    "no YAML": ("a: [\n", None, "en", ["card"]),
+    "nested": ("[" * 20_000 + "\n", None, "en", ["card"]),
+    "an object of Python": ("license: !!python/object/apply:os.getcwd []\n", None, "en", ["card"]),
+    "digits": (f"license: {'1' * 60_000}\n", None, "en", ["card"]),
+    "too long": ("license: mit\n" + "# x\n" * 20_000, None, "en", []),
+    "a long licence": (f"license: {'x' * 60_000}\n", "x" * 200, "en", []),
+    "a licence that moves the cursor": ('license: "a\\e[2J\\nb\\ud800"\n', "a�[2J b�", "en", []),
+    "a licence by its name": ("license: other\nlicense_name: ours\n", "ours", "en", []),
+    "a language that is none": ("language: '` ![x](https://x.org/x.png)'\n", None, "en", []),
+    "a language that YAML takes for false": ("language: no\n", None, "no", []),
+    "two languages": ("language: [de, fr]\n", None, "en", []),
+}
+
+
+@pytest.mark.parametrize("case", CARDS)
+def test_a_card_is_read_with_care(language_adapter, case):
+    """Nothing in it is run or grows, what it says stays on one line, and the module is read whatever it says."""
+    text, licence, language, remarks = CARDS[case]
+    (language_adapter / "README.md").write_text(f"---\n{text}---\n\nA card.\n")
+    published = read(language_adapter)
+    assert (published.origin.licence, published.origin.language) == (licence, language)
+    assert [remark.check for remark in published.remarks] == remarks
+
+
 # ----------------------------------------------------------------------------------------- adapter-transformers 1
 
 

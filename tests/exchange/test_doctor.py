@@ -116,6 +116,8 @@ CASES = [
     ("backbone", "warning", lambda p: with_origin(p, backbone=None), "declares no backbone"),
     ("backbone", "warning", lambda p: with_origin(p, backbone="/content/drive/xlmr"), "only the shape fits"),
     ("backbone", "warning", lambda p: with_origin(p, backbone="checkpoint"), "declares 'checkpoint'"),
+    ("backbone", "warning", lambda p: with_origin(p, backbone="./xlmr"), "only the shape fits"),
+    ("backbone", "warning", lambda p: with_origin(p, backbone="models/xlm-roberta-base"), "only the shape fits"),
     ("backbone", "unsafe", lambda p: with_origin(p, backbone="xlm-roberta-large"), "contradicts"),
     ("backbone", "unsafe", lambda p: with_origin(p, backbone="cardiffnlp/twitter-xlm-roberta-base"), "contradicts"),
     ("backbone", "unsafe", lambda p: with_origin(p, backbone="roberta-base"), "no XLM-R"),
@@ -202,7 +204,7 @@ def test_a_check_has_its_verdict_in_every_kind(named, tmp_path, name, verdict, c
 
 
 def test_every_verdict_is_seen():
-    assert len(CASES) == 54 and len(KIND_CASES) == 38
+    assert len(CASES) == 56 and len(KIND_CASES) == 38
     assert len({(name, verdict) for name, verdict, *_ in (*CASES, *KIND_CASES)}) == 36
 
 
@@ -210,6 +212,17 @@ def test_a_sound_module_is_sound_in_everything(named, tmp_path):
     checks = diagnose(module(named), tmp_path, named)
     assert {check.verdict for check in checks} == {"ok"}
     assert len({check.name for check in checks}) == len(checks) == 15
+
+
+def test_what_was_zero_in_the_backbone_outweighs_nothing(named, tmp_path, monkeypatch):
+    """XLM-R's own token types are zero; full fine-tuning changes them."""
+    encoder = load_encoder(named)
+    with torch.no_grad():
+        encoder.embeddings.token_type_embeddings.weight.zero_()
+    published = module(named, "full")
+    monkeypatch.setattr("xstilts.doctor.weights.load_encoder", lambda backbone: encoder)
+    (check,) = found(diagnose(published, tmp_path, named), "deltas")
+    assert check.verdict == "ok"
 
 
 def test_a_local_backbone_has_no_name_to_compare(backbone, tmp_path):
@@ -229,7 +242,8 @@ def test_the_tokenizer_beside_a_module_is_compared(named, tmp_path):
     [
         ("---\nlicense: mit\n---\n# x", "ok", "mit"),
         ("---\nlicense: other\nlicense_name: our-own\n---\n", "ok", "our-own"),
-        ("---\nlicense: [a]\n---\n", "warning", "not stated"),
+        ("---\nlicense: [mit, cc0]\n---\n", "ok", "mit, cc0"),
+        ("---\nlicense: {a: b}\n---\n", "warning", "not stated"),
         ("---\nlicense: mit\n", "warning", "not stated"),
         ("---\n: : {\n---\n", "warning", "not stated"),
         ("license: mit", "warning", "not stated"),

@@ -358,6 +358,15 @@ def test_the_doctor_is_imported_without_torch():
     assert shown.stdout.strip() == "False"
 
 
+def test_names_of_files_that_are_no_text(adapter, backbone):
+    os.close(os.open(os.fsencode(adapter) + b"/\xff\x1b[2J.bin", os.O_CREAT | os.O_WRONLY))
+    (adapter / "loop.py").symlink_to("loop.py")
+    for options in ((), ("--json",)):
+        shown = run(adapter, *options)
+        assert shown.returncode == 1 and "Traceback" not in shown.stderr
+        assert "paths" in shown.stdout and "\x1b[2J" not in shown.stdout
+
+
 def test_what_a_file_says_is_not_markup(adapter, named):
     from rich.console import Console
 

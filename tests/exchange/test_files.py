@@ -15,6 +15,7 @@ import torch
 from tests.exchange.workshop import edit, rewrite
 from xstilts.errors import XstiltsError
 from xstilts.exchange import read
+from xstilts.exchange._pickles import read_pickle
 from xstilts.exchange.files import HEADER, TEXT, WEIGHTS
 
 CONFIG, SAFE, PICKLED = "adapter_config.json", "adapter.safetensors", "pytorch_adapter.bin"
@@ -93,7 +94,7 @@ def entry(dtype="F32", shape=(2,), offsets=(0, 8)):
 EVIL = "names code, which is never run"
 PICKLES = {
     "evil pickle": (lambda evil: pickle.dumps(evil, protocol=2), EVIL),
-    "evil pickle of today": (lambda evil: pickle.dumps(evil), "something else than tensors, which is never run"),
+    "evil pickle of today": (lambda evil: pickle.dumps(evil), EVIL),
     "evil pickle, saved by torch": (lambda evil: saved({"x": evil}), EVIL),
     "evil pickle, saved by an old torch": (lambda evil: saved({"x": evil}, zipped=False), EVIL),
     "evil pickle among tensors": (lambda evil: saved(tensors() | {"x": evil}), EVIL),
@@ -125,7 +126,17 @@ PICKLES = {
     ),
     "whole numbers": (lambda evil: saved({"x": torch.zeros(2, dtype=torch.int64)}), "another type; given 'int64'"),
     "complex numbers": (lambda evil: saved({"x": torch.zeros(2, dtype=torch.complex64)}), "another type"),
-    "sparse tensor": (lambda evil: saved({"x": torch.eye(3).to_sparse()}), "not a plain one"),
+    "sparse tensor": (lambda evil: saved({"x": torch.eye(3).to_sparse()}), EVIL),
+    "buffer of 8 GB": (lambda evil: program(b"cbuiltins\nbytearray\n\x8a\x05\0\0\0\0\x02\x85R."), EVIL),
+    "tensor that is not from the file": (lambda evil: program(b"ctorch\nFloatTensor\nM\xff\xff\x85R."), EVIL),
+    "key that doubles": (lambda evil: program(b"}" + doubled(60) + b"K\x01s."), "one thing twice"),
+    "key that doubles, in an old file": (lambda evil: b"\x80\x02}" + doubled(60) + b"K\x01s.", "one thing twice"),
+    "key that doubles, under another name": (
+        lambda evil: rezipped(saved(tensors()), more=[("archive/DATA.PKL", b"\x80\x02}" + doubled(60) + b"K\x01s.")]),
+        "two of one name",
+    ),
+    "message that doubles": (lambda evil: program(doubled(40) + b")R."), "one thing twice"),
+    "a damaged number": (lambda evil: with_flipped_data(saved(tensors())), "is truncated or damaged"),
     "list": (lambda evil: saved([torch.zeros(2)]), "must hold a dictionary"),
     "dictionary of dictionaries": (lambda evil: saved({"x": tensors()}), "something that is no tensor"),
     "names that are numbers": (lambda evil: saved({1: torch.zeros(2)}), "must hold a dictionary"),
@@ -135,7 +146,23 @@ PICKLES = {
 
 def shared():
     one = torch.zeros(1_000_000)
-    return {f"shared {number}": one for number in range(5000)}
+    return {f"shared {number}": one[:] for number in range(5000)}
+
+
+def program(operations):
+    """A file of torch.save with another list of tensors."""
+    return rezipped(saved({}), change=lambda name, data: b"\x80\x02" + operations if "pkl" in name else data)
+
+
+def doubled(times):
+    """Operations for a tuple of itself twice, of itself twice …"""
+    first = b"U\x01aU\x01a\x86q\x00"
+    return first + b"".join(bytes([ord("h"), step, 0x86, ord("q"), step + 1]) for step in range(times))
+
+
+def with_flipped_data(content):
+    place = content.index(b"\0" * 128)  # the 32 numbers of the tensor
+    return content[:place] + b"\1" + content[place + 1 :]
 
 
 SAFETENSORS = {
@@ -161,6 +188,11 @@ SAFETENSORS = {
     "a list": (safetensors([1]), "no JSON object"),
     "too deep": (safetensors(b'{"x": ' + b"[" * 50_000 + b"]" * 50_000 + b"}"), "nests deeper"),
     "tensor that is a word": (safetensors({"x": "y"}), "not understood"),
+    "three million axes": (safetensors({"x": entry(shape=[2] * 3_000_000)}, b"0" * 8), "not understood"),
+    "axes of 4000 digits": (safetensors({"x": entry(shape=[10**4000] * 1000)}, b"0" * 8), "not understood"),
+    "no numbers, but a huge shape": (safetensors({"x": entry(shape=(0, 2**32), offsets=(0, 0))}), "without numbers"),
+    "a million tensors": (safetensors({f"{n}": 0 for n in range(500_000)}), "lists more than"),
+    "metadata of another type": (safetensors({"__metadata__": {"a": [1]}, "x": entry()}, b"0" * 8), "not a readable"),
 }
 CONFIGS = {
     "key twice": (b'{"config": {}, "config": {}}', "'config' is given twice"),
@@ -173,6 +205,10 @@ CONFIGS = {
     "not UTF-8": (b'{"config": "\xff"}', "not UTF-8"),
     "a list": (b"[]", "must be a JSON object"),
     "truncated": (b'{"config": {', "is not JSON"),
+    "key twice, late": (
+        b"{" + b", ".join(b'"%d": 0' % n for n in range(60_000)) + b', "a": 0, "a": 0}',
+        "'a' is given twice",
+    ),
     "neither layout": (b'{"model_type": "xlm-roberta"}', "of no known layout"),
     "no shape": (b'{"config": "pfeiffer"}', "must spell out"),
 }
@@ -217,8 +253,35 @@ def test_configurations(language_adapter, refused, case):
     refused(message)
 
 
+def two_tables(first, second):
+    """A zip with the entries of two, of which Python's reader finds the second one's table and torch's the first one's.
+
+    Python takes the table to end where the record of its place begins, torch to begin where that record says.
+    """
+    size, place = struct.unpack("<II", first[-10:-2])
+    whole = bytearray(first + second)
+    table = len(whole) - 22 - size
+    struct.pack_into("<I", whole, len(whole) - 6, place)
+    while whole[table : table + 4] == b"PK\1\2":  # entries are sought this much further than their table says
+        (offset,) = struct.unpack_from("<I", whole, table + 42)
+        struct.pack_into("<I", whole, table + 42, offset + len(first) - (len(whole) - 22 - size - place))
+        table += 46 + sum(struct.unpack_from("<HHH", whole, table + 28))
+    return bytes(whole)
+
+
+def test_what_is_checked_of_a_zip_is_what_is_loaded(tmp_path):
+    ones, twos = (rezipped(saved({"x": torch.full((64,), float(number))})) for number in (1, 2))
+    path = tmp_path / "x.bin"
+    path.write_bytes(two_tables(ones, twos))
+    assert torch.load(path, weights_only=True)["x"].eq(1).all()
+    with zipfile.ZipFile(path) as file:
+        name = next(name for name in file.namelist() if name.endswith("data/0"))
+        assert file.read(name) == struct.pack("<64f", *[2.0] * 64)
+    assert read_pickle("x.bin", path)["x"].eq(2).all()
+
+
 def test_all_kinds_of_harm_are_tried():
-    assert (len(PICKLES), len(SAFETENSORS), len(CONFIGS), len(DIRECTORIES)) == (27, 22, 12, 9)
+    assert (len(PICKLES), len(SAFETENSORS), len(CONFIGS), len(DIRECTORIES)) == (34, 27, 13, 10)
 
 
 def test_the_evil_pickle_is_one(tmp_path):
@@ -263,6 +326,7 @@ DIRECTORIES = {
     "weights elsewhere": (lambda d: replaced_by_link(d, SAFE, d.parent / "outside"), "leads out of the directory"),
     "settings elsewhere": (lambda d: replaced_by_link(d, CONFIG, d.parent / "outside"), "leads out of the directory"),
     "folder elsewhere": (linked_folder, "leads out of the directory"),
+    "link to itself": (lambda d: (d / "x").symlink_to("x"), "leads out of the directory, or nowhere"),
     "dangling link": (lambda d: (d / "x").symlink_to("/nowhere/at/all"), "leads out of the directory"),
     "a pipe": (pipe, "no published module"),
     "weights too large": (too_large, "at most 4,294,967,296 are read"),

@@ -180,12 +180,20 @@ def test_heads_that_are_none_of_ours_are_left_with_a_remark(published_lora):
     assert published.head is None and [remark.check for remark in published.remarks] == ["head"]
 
 
-def test_a_pooler_is_left_out(published_lora):
-    def pooled(tensors):
-        return tensors | {"base_model.model.pooler.dense.lora_A.weight": torch.zeros(4, 32)}
+@pytest.mark.parametrize("place", ["pooler", "roberta.pooler", "lm_head"])
+def test_what_lies_above_the_encoder_is_left_out(published_lora, place):
+    """``dense`` among the targets means that of the pooler or of a masked language model's head, too."""
 
-    rewrite(published_lora / "adapter_model.safetensors", pooled)
+    def more(tensors):
+        return tensors | {f"base_model.model.{place}.dense.lora_A.weight": torch.zeros(4, 32)}
+
+    rewrite(published_lora / "adapter_model.safetensors", more)
     assert [remark.check for remark in read(published_lora).remarks] == ["keys"]
+
+
+def test_numbers_of_layers_that_are_no_numbers(published_lora):
+    edit(published_lora / "adapter_config.json", target_modules=["query", "value", f"layer.{'9' * 5000}.query"])
+    read(published_lora)
 
 
 # --------------------------------------------------------------------------------------------------------- refused

@@ -99,9 +99,17 @@ def test_chains_that_the_library_would_not_compute_are_refused(chain, reason):
     assert found is None if reason is None else reason in found
 
 
-def test_a_void_chain_of_layers_that_are_not_there_is_an_error():
+@pytest.mark.parametrize("chain", [[[shape(leave_out=(12,)), shape()]], [[shape()], [shape(leave_out=(12,))]]])
+def test_a_void_chain_of_layers_that_are_not_there_is_an_error(chain):
     with pytest.raises(XstiltsError, match="the encoder has layers 0 to 11"):
-        void([[shape(leave_out=(12,)), shape()]], layers=12)
+        void(chain, layers=12)
+
+
+def test_a_fusion_over_one_module_is_a_fusion():
+    inverse, gap = shape(inverse=True), shape(leave_out=(11,))
+    assert void([[inverse], [shape()]], 12) is None and "fused" in void([[inverse], [shape()]], 12, alone=[0])
+    assert void([[gap], [shape()]], 12) is None and "no adapter" in void([[gap], [shape()]], 12, alone=[0])
+    assert void([[shape()], [shape()]], 12, alone=[1]) is None
 
 
 @pytest.mark.parametrize("chain", [[("plain",), ("inverse",)], [("inverse",), ("other",)], [("inverse", "other")]])

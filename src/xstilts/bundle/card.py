@@ -9,8 +9,20 @@ from typing import Any
 
 import yaml  # type: ignore[import-untyped]
 
+from xstilts.published import plain
+
 LARGEST = 1_000_000  # bytes of a card that is read
+FRONT_MATTER = 65_536  # characters
 FENCE = "---"
+
+
+class _NoRepeats(yaml.SafeLoader):  # type: ignore[misc]
+    """YAML without aliases: merged into each other, a few lines of them are billions of entries."""
+
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        if self.check_event(yaml.AliasEvent):
+            raise yaml.YAMLError("an alias")
+        return super().compose_node(parent, index)
 
 
 def front_matter(card: Path) -> dict[str, Any]:
@@ -18,22 +30,42 @@ def front_matter(card: Path) -> dict[str, Any]:
     try:
         if not card.is_file() or card.stat().st_size > LARGEST:
             return {}
-        lines = card.read_text(encoding="utf-8").splitlines()
-        if not lines or lines[0].strip() != FENCE:
-            return {}
-        end = next(number for number, line in enumerate(lines[1:], 1) if line.strip() == FENCE)
-        found = yaml.safe_load("\n".join(lines[1:end]))
-    except (OSError, ValueError, StopIteration, RecursionError, yaml.YAMLError):
+        return parse_front_matter(card.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
         return {}
+
+
+def parse_front_matter(text: str) -> dict[str, Any]:
+    """The YAML between the first two ``---`` of a text; empty where there is none.
+
+    Raises:
+        ValueError: it is not YAML, or is YAML with aliases.
+    """
+    lines = text.splitlines()
+    ends = (number for number, line in enumerate(lines[1:], 1) if line.strip() == FENCE)
+    end = next(ends, 0) if lines and lines[0].strip() == FENCE else 0
+    matter = "\n".join(lines[1:end])
+    if not end or len(matter) > FRONT_MATTER:
+        return {}
+    try:
+        found = yaml.load(matter, _NoRepeats)
+    except (yaml.YAMLError, RecursionError, ValueError) as error:
+        raise ValueError("is not YAML without aliases") from error
     return found if isinstance(found, dict) else {}
 
 
 def stated_licence(card: Path) -> str | None:
     """The licence that a card states, by its own name where it is none that hubs know; None = not stated."""
-    found = front_matter(card)
-    stated = found.get("license")
-    named = found.get("license_name") if stated == "other" else stated
-    return " ".join(str(named or stated).split())[:200] if isinstance(named or stated, str) else None
+    return licence_of(front_matter(card))
+
+
+def licence_of(facts: Mapping[str, Any]) -> str | None:
+    """The licence among the facts of a card; see ``stated_licence``."""
+    stated = facts.get("license")
+    if isinstance(stated, list):
+        stated = ", ".join(word for word in stated if isinstance(word, str)) or None
+    named = facts.get("license_name") if stated == "other" else stated
+    return plain(named or stated) if isinstance(named or stated, str) else None
 
 
 def render(manifest: Mapping[str, Any]) -> str:
@@ -74,9 +106,9 @@ def _what(manifest: Mapping[str, Any]) -> str:
     method, backbone = manifest["method"], manifest["backbone"]
     options = ", ".join(f"{name} = {_shown(value)}" for name, value in method["options"].items()) or "its defaults"
     count = sum(_product(tensor["shape"]) for file in manifest["files"] for tensor in file["tensors"])
-    language = f" Language adapter for `{manifest['language']}`." if manifest["language"] else ""
+    language = f" Language adapter for {_code(manifest['language'])}." if manifest["language"] else ""
     return (
-        f"A module of kind `{method['kind']}` ({options}) for the frozen encoder `{backbone['name']}` "
+        f"A module of kind `{method['kind']}` ({options}) for the frozen encoder {_code(backbone['name'])} "
         f"({backbone['layers']} layers of {backbone['hidden']} units, fingerprint `{backbone['fingerprint'][:16]}…`). "
         f"{count:,} parameters are stored, heads included.{language}\n\n"
         f"How it was made: {_plain(manifest['made'])}; {_plain(manifest['start'])}. Its key is `{manifest['key']}`."
@@ -159,8 +191,13 @@ def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 
 def _plain(text: str) -> str:
-    """One line that neither ends a table's cell nor is HTML."""
-    return " ".join(text.split()).replace("|", "\\|").replace("<", "&lt;")
+    """One line that neither ends a table's cell nor is HTML, a link or a picture; code stays code."""
+    return re.sub(r"[\\|\[\]]", r"\\\g<0>", " ".join(text.split())).replace("<", "&lt;")
+
+
+def _code(text: str) -> str:
+    """A name from outside as code, which it cannot end."""
+    return f"`{' '.join(text.split()).replace('`', chr(39))}`"
 
 
 def _shown(value: Any) -> str:

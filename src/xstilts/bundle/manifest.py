@@ -16,8 +16,10 @@ MANIFEST, CARD, ENCODER, HEAD = "manifest.json", "README.md", "encoder.safetenso
 STORE_FILES = frozenset({"step.json", "result.json", "files.json", "curve.jsonl"})
 LARGEST_MANIFEST = 8_000_000  # bytes; of a fully fine-tuned XLM-R large it has 60,000
 LARGEST_HEADER = 8_000_000  # bytes, of a safetensors file
+LARGEST_FILE = 4 * 2**30  # bytes; fully fine-tuned XLM-R large has 2.3
 HEX64 = r"^[0-9a-f]{64}$"
 KEY = r"^[0-9a-f]{32}$"
+LANGUAGE = r"^[a-z]{2,3}(-[A-Za-z0-9]{2,8})*$"
 
 
 class TensorEntry(Value):
@@ -32,7 +34,7 @@ class FileEntry(Value):
     """A file of the bundle; ``tensors`` is empty for the model card."""
 
     name: Literal["encoder.safetensors", "head.safetensors", "README.md"]
-    bytes: int = Field(ge=0)
+    bytes: int = Field(ge=0, le=LARGEST_FILE)
     sha256: str = Field(pattern=HEX64)
     tensors: tuple[TensorEntry, ...] = ()
 
@@ -132,7 +134,7 @@ class Manifest(Value):
     method: AdapterConfig
     tasks: tuple[TaskEntry, ...]
     heads: tuple[HeadEntry, ...]
-    language: str | None
+    language: str | None = Field(pattern=LANGUAGE)
     recipe: Recipe | None
     seed: int | None
     metrics: tuple[Measure, ...]
@@ -160,8 +162,8 @@ def header(path: Path) -> list[tuple[str, tuple[int, ...], Any]]:
         raise ValueError("its header is no object")
     header.pop("__metadata__", None)
     try:
-        return sorted((name, tuple(map(int, about["shape"])), about["dtype"]) for name, about in header.items())
-    except (TypeError, KeyError) as error:
+        return sorted((name, tuple(map(int, about["shape"])), str(about["dtype"])) for name, about in header.items())
+    except (TypeError, KeyError, OverflowError) as error:
         raise ValueError("its header does not list tensors") from error
 
 

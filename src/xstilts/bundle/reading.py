@@ -23,11 +23,12 @@ from xstilts.bundle.manifest import (
 from xstilts.errors import Problem, XstiltsError, fail
 from xstilts.files import sha256, told
 from xstilts.methods import load_method
-from xstilts.published import Origin, Published, PublishedHead, Remark
+from xstilts.published import Origin, Published, PublishedHead, Remark, plain
 
 if TYPE_CHECKING:
     from torch import Tensor
 
+LONGEST_TERMS = 2000  # characters, of all licences together
 FUSION = ".fusion."  # in the stored names of AdapterFusion
 
 
@@ -65,7 +66,13 @@ def read(directory: Path) -> Published:
     tensors = _tensors(directory, manifest, ENCODER)
     heads = _tensors(directory, manifest, HEAD)
     backbone, tasks = manifest.backbone, manifest.tasks
-    remarks = [Remark("below", f"it was trained on top of {each.what} [{each.key}]", True) for each in manifest.below]
+    remarks = [
+        Remark("below", f"it was trained on top of {plain(each.what)} [{each.key}]", True) for each in manifest.below
+    ]
+    if manifest.made == "imported":
+        what = f"{plain(manifest.start)} for {plain(backbone.name)}"
+        what += ": what it was trained on is known by its publisher's word only"
+        remarks.append(Remark("backbone", what))
     head = None
     if heads and manifest.heads:
         first = manifest.heads[0]
@@ -77,15 +84,15 @@ def read(directory: Path) -> Published:
     licences = "; ".join(f"{each.of}: {each.text or 'not stated'}" for each in manifest.licences)
     origin = Origin(
         layout="bundle",
-        version=manifest.xstilts,
-        name=manifest.name,
-        backbone=backbone.name,
+        version=plain(manifest.xstilts),
+        name=plain(manifest.name),
+        backbone=plain(backbone.name),
         fingerprint=backbone.fingerprint,
         model_type="xlm-roberta",
         hidden_size=backbone.hidden,
         language=manifest.language,
-        task=" + ".join(task.name for task in tasks) or None,
-        licence=licences or None,
+        task=plain(" + ".join(task.name for task in tasks)) or None,
+        licence=plain(licences, LONGEST_TERMS) or None,
         files=tuple((entry.name, entry.bytes) for entry in manifest.files),
     )
     return Published(manifest.method, tensors, backbone.layers, backbone.hidden, head, origin, tuple(remarks))
@@ -172,9 +179,10 @@ def _tensors(directory: Path, manifest: Manifest, name: str) -> dict[str, Tensor
         return {}
     try:
         with safe_open(path, "pt") as file:
-            tensors = {stored: file.get_tensor(stored) for stored in sorted(file.keys())}
-    except (OSError, SafetensorError) as error:
-        raise fail(str(path), f"is not a readable safetensors file ({error})") from error
+            # in memory of their own: what the file becomes later must not change them
+            tensors = {stored: file.get_tensor(stored).clone() for stored in sorted(file.keys())}
+    except (OSError, SafetensorError, RuntimeError) as error:
+        raise fail(str(path), f"is not a readable safetensors file ({plain(error)})") from error
     unsound = [stored for stored, tensor in tensors.items() if not tensor.isfinite().all()]
     if unsound:
         raise fail(str(path), f"{len(unsound)} tensors hold NaN or infinity", unsound[0])

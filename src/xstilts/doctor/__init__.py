@@ -17,11 +17,12 @@ from xstilts.errors import Problem, XstiltsError
 from xstilts.published import Published, Remark
 from xstilts.spec import Backbone
 
-__all__ = ["BARRED", "VERDICTS", "Check", "Diagnosis", "Verdict", "admitted", "diagnose", "examine"]
+__all__ = ["BARRED", "VERDICTS", "Check", "Diagnosis", "Verdict", "admitted", "cleared", "diagnose", "examine"]
 
 REFUSED = "nothing of it is used"
 REMARKS = {
     "precision": "its numbers were rounded when it was saved; they are computed with in full precision",
+    "backbone": "its fingerprint is that of the backbone it was imported for; examine what was imported, too",
     "below": "without the modules below it, it computes something else than what was measured",
 }
 
@@ -68,9 +69,17 @@ def admitted(source: str, backbone: Backbone) -> Published:
     Raises:
         XstiltsError: everything that forbids it.
     """
-    found = examine(source, backbone)
+    return cleared(examine(source, backbone))
+
+
+def cleared(found: Diagnosis) -> Published:
+    """The module of an examination, if it may be used.
+
+    Raises:
+        XstiltsError: everything that forbids it.
+    """
     if found.published is None or found.barred:
-        raise XstiltsError(*(Problem(f"{source}: {check.name}", _told(check)) for check in found.barred))
+        raise XstiltsError(*(Problem(f"{found.source}: {check.name}", _told(check)) for check in found.barred))
     return found.published
 
 

@@ -58,14 +58,17 @@ def _paths(directory: Path, entries: list[os.DirEntry[str]]) -> Check:
     """Links may lead to the blobs of the hub's cache, as those of its snapshots do."""
     root = directory.resolve()
     places = (root, root.parent.parent / "blobs") if root.parent.name == "snapshots" else (root,)
-    out = [
-        entry.name
-        for entry in entries
-        if entry.is_symlink() and not any(Path(entry.path).resolve().is_relative_to(place) for place in places)
-    ]
+    out = [entry.name for entry in entries if entry.is_symlink() and not _leads_to(Path(entry.path), places)]
     if out:
         return Check("paths", "unsafe", f"{_some(out)} leads out of the directory", "it may name a file of your own")
     return Check("paths", "ok", "no link leads out of the directory")
+
+
+def _leads_to(path: Path, places: tuple[Path, ...]) -> bool:
+    try:
+        return any(path.resolve().is_relative_to(place) for place in places)
+    except RuntimeError:  # links that lead to each other
+        return False
 
 
 def _some(names: list[str]) -> str:

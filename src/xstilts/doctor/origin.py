@@ -9,6 +9,7 @@ from xstilts.backbone import KNOWN
 from xstilts.bundle.card import stated_licence
 from xstilts.doctor.checks import Check
 from xstilts.files import sha256
+from xstilts.methods import load_method
 from xstilts.published import Origin, Published, PublishedHead
 from xstilts.spec import Backbone
 
@@ -18,7 +19,8 @@ MODEL_TYPE = "xlm-roberta"
 ORG = "FacebookAI/"  # where hub ids of before organisations lead to
 # How names of models began before the hub had organisations; another name without one is a local directory's.
 OLD_NAMES = re.compile(r"(xlm-roberta|roberta|bert|distilbert|distilroberta|albert|camembert|electra|xlm-mlm|gpt2|t5)-")
-HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
+HUB_ID = re.compile(r"[\w-][\w.-]*/[\w.-]+")  # ./x is a directory
+UNSTATED = "not stated"
 LARGEST_TOKENIZER = 100_000_000  # bytes
 
 
@@ -52,15 +54,26 @@ def _format(origin: Origin) -> Check:
 
 def _module(published: Published) -> Check:
     count = sum(tensor.numel() for tensor in published.tensors.values())
-    options = ", ".join(f"{name} {_shown(value)}" for name, value in published.method.options.items())
+    method = load_method(published.method.kind).Options.model_validate(published.method.options)
+    options = ", ".join(f"{name} {_shown(value)}" for name, value in method.model_dump().items() if value)
     language = f", language {published.origin.language}" if published.origin.language else ""
-    task = f", trained on {published.origin.task}" if published.origin.task else ""
-    found = f"{published.method.kind} ({options or 'defaults'}), {count:,} parameters{language}{task}"
+    task = _trained_on(published.origin)
+    found = f"{published.method.kind} ({options or 'no options'}), {count:,} parameters{language}{task}"
     return Check("module", "ok", found)
 
 
+def _trained_on(origin: Origin) -> str:
+    """PEFT names no data, only the kind of model."""
+    if not origin.task:
+        return ""
+    return f", task type {origin.task}" if origin.layout == "peft" else f", trained on {origin.task}"
+
+
 def _backbone(origin: Origin, backbone: Backbone) -> Check:
-    """Certain by fingerprint, declared by name, or the shape only; anything that contradicts is unsafe."""
+    """Certain by fingerprint, declared by name, or the shape only; anything that contradicts is unsafe.
+
+    The same name in another place may be a copy (``models/xlm-roberta-base``), or something else: the shape only.
+    """
     if origin.fingerprint is not None:
         if origin.fingerprint == backbone.fingerprint:
             return Check("backbone", "ok", f"certain: the fingerprint is that of {backbone.name}")
@@ -72,8 +85,12 @@ def _backbone(origin: Origin, backbone: Backbone) -> Check:
     if _is_foreign(origin.backbone):
         means = "other weights and another vocabulary, even where all shapes fit"
         return Check("backbone", "unsafe", f"contradicts: it declares {origin.backbone}, which is no XLM-R", means)
+    if origin.backbone and Path(origin.backbone).resolve() == Path(backbone.path).resolve():
+        found = f"declared: {origin.backbone}, the directory of {backbone.name}"
+        return Check("backbone", "ok", found, "by name only: the files there may have been others")
     declared, given = _hub_id(origin.backbone), _hub_id(backbone.name)
-    if declared is None or given is None:
+    namesake = None not in (declared, given) and _last(declared) == _last(given) and declared != given
+    if declared is None or given is None or namesake:
         said = f"declares {origin.backbone!r}" if origin.backbone else "declares no backbone"
         means = "nothing says that these are the weights it was trained on; make sure before you believe a result"
         return Check("backbone", "warning", f"only the shape fits: it {said}, and yours is {backbone.name}", means)
@@ -86,7 +103,7 @@ def _backbone(origin: Origin, backbone: Backbone) -> Check:
 
 def _is_foreign(name: str | None) -> bool:
     """Whether a name is that of a well-known family of models other than XLM-R."""
-    last = (name or "").rpartition("/")[2]
+    last = _last(name)
     return bool(OLD_NAMES.match(last)) and not last.startswith("xlm-roberta-")
 
 
@@ -98,6 +115,10 @@ def _hub_id(name: str | None) -> str | None:
     if plain in KNOWN or f"{ORG}{plain}" in KNOWN:
         return plain if plain in KNOWN else f"{ORG}{plain}"
     return plain if HUB_ID.fullmatch(plain) or OLD_NAMES.match(plain) else None
+
+
+def _last(name: str | None) -> str:
+    return (name or "").rpartition("/")[2]
 
 
 def _repaired(published: Published) -> tuple[Check, Check]:
@@ -129,9 +150,11 @@ def _head(head: PublishedHead | None) -> Check:
 
 def _licence(origin: Origin, directory: Path) -> Check:
     stated = origin.licence or stated_licence(directory / "README.md")
+    if stated and UNSTATED in stated:  # a bundle names the terms of all that went into it
+        return Check("licence", "warning", stated, "a part of it has no licence that would let you pass it on")
     if stated:
         return Check("licence", "ok", stated)
-    return Check("licence", "warning", "not stated", "without a licence you may not pass it on; ask its author")
+    return Check("licence", "warning", UNSTATED, "without a licence you may not pass it on; ask its author")
 
 
 def _tokenizer(origin: Origin, directory: Path, backbone: Backbone) -> Check:

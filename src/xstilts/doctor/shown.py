@@ -17,11 +17,11 @@ def show(diagnosis: Diagnosis, console: Console) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(title=Text(f"{diagnosis.source} on {diagnosis.backbone}"), title_justify="left")
+    table = Table(title=Text(_printable(f"{diagnosis.source} on {diagnosis.backbone}")), title_justify="left")
     table.add_column("check", no_wrap=True)
     table.add_column("verdict", no_wrap=True)
-    table.add_column("what was found", ratio=3)
-    table.add_column("what it means", ratio=3)
+    table.add_column("what was found", ratio=3, overflow="fold")
+    table.add_column("what it means", ratio=3, overflow="fold")
     for check in diagnosis.checks:  # as Text: what a file says must not be read as markup
         verdict = Text(check.verdict, style=COLOURS[check.verdict])
         table.add_row(Text(check.name), verdict, Text(_printable(check.found)), Text(_printable(check.means)))
@@ -45,10 +45,15 @@ def plain(diagnosis: Diagnosis) -> dict[str, Any]:
         "source": diagnosis.source,
         "backbone": diagnosis.backbone,
         "verdict": diagnosis.verdict,
-        "sentence": diagnosis.sentence,
+        "sentence": _printable(diagnosis.sentence),
         "module": module,
         "checks": [
-            {"check": check.name, "verdict": check.verdict, "found": check.found, "means": check.means}
+            {
+                "check": check.name,
+                "verdict": check.verdict,
+                "found": _printable(check.found),
+                "means": _printable(check.means),
+            }
             for check in diagnosis.checks
         ],
     }

@@ -36,6 +36,8 @@ def of_weights(published: Published, base: Mapping[str, Tensor]) -> dict[str, fl
         return {name.removesuffix(".scale"): float((scale - 1).square().mean().sqrt()) for name, scale in scales}
     if published.method.kind == "full":
         matrices = {name.removesuffix(".weight"): name for name, tensor in published.tensors.items() if tensor.ndim > 1}
+        # XLM-R's own token types are all zero: what training makes of them is relative to nothing
+        matrices = {path: name for path, name in matrices.items() if base[name].any()}
         return {path: _ratio(published.tensors[name] - base[name], base[name]) for path, name in matrices.items()}
     options = load_method(published.method.kind).Options.model_validate(published.method.options)
     paths = [name.removesuffix(".lora_A") for name in published.tensors if name.endswith(".lora_A")]

@@ -23,9 +23,10 @@ if TYPE_CHECKING:
 
 NAME = "examined"
 SILENT = 1e-6  # relative size below which nothing is changed: the rounding of fp32
-# Relative sizes above which the module outweighs the backbone, and above which it can hardly be meant: of deltas of
-# weights, and of what bottlenecks add to the states, which normalisation keeps in bounds.
-BOUNDS = {"weights": (1.0, 10.0), "states": (3.0, 100.0)}
+# Relative sizes above which the module outweighs the backbone, and above which it cannot be meant: of deltas of
+# weights, and of what bottlenecks add to the states. Those are normalised next, and language adapters are trained long
+# with wide bottlenecks, so that only what is absurd is refused.
+BOUNDS = {"weights": (1.0, 10.0), "states": (3.0, 1000.0)}
 SENTENCES = (
     "The bridge was closed for repairs, so the children walked home along the river.",
     "Am Montag wird die Bibliothek erst um zehn Uhr geöffnet.",

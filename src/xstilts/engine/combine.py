@@ -76,7 +76,7 @@ def run(step: Combine, rows: Rows, directory: Path, runtime: Runtime) -> None:
 def _heads(step: Combine, weights: Sequence[float], runtime: Runtime) -> dict[str, Tensor]:
     """The head of the result: the first source's, or the mean of all where all were trained on the same tasks.
 
-    Weights that do not sum to something positive have no mean.
+    Weights that do not sum to something positive have no mean, and weights were learned with the first source's head.
     """
     trained = [head_of(source) for source in step.sources]
     first = trained[0]
@@ -88,7 +88,7 @@ def _heads(step: Combine, weights: Sequence[float], runtime: Runtime) -> dict[st
         if train is not None and train.tasks == first.tasks
     ]
     total = sum(weights)
-    if len(stored) < len(step.sources) or min(weights) < 0 or total <= 0:
+    if step.decided == "learned" or len(stored) < len(step.sources) or min(weights) < 0 or total <= 0:
         return stored[0]
     shares = [weight / total for weight in weights]
     if 1.0 in shares:  # bit for bit

@@ -5,7 +5,8 @@ backbone (TextEmb of Poth et al. 2021, arXiv 2104.08247, §5.1, there with a sen
 ``few_shot``: the source from which a short training on few target examples reaches the best dev score (the same paper,
 §5.2; the trainings are steps of their own).
 ``learned``: LoraHub (Huang et al. 2023, arXiv 2307.13269, §3): weights of all modules that give a few labelled examples
-of the target the lowest loss, by gradient-free search. The first module is the target's own, whose head is used.
+of the target the lowest loss, by gradient-free search. The first module is the target's own, whose head is used. The
+examples are dev rows, by which the best weights of that module were chosen, too; test rows decide nothing.
 """
 
 from __future__ import annotations
@@ -150,6 +151,8 @@ def _learned(
     text = Text(load_tokenizer(step.backbone), step.recipe.max_length, step.recipe.doc_stride)
     few = subset(examples, min(_limit(step.recipe), len(examples)))
     features = encode_cached(task, few, text, runtime.features).features
+    if not any(feature.weight for feature in features):
+        raise fail(f"merge for {task.name}", "no dev row has a target, so there is no loss to learn weights by")
 
     def objective(found: Sequence[float]) -> float:
         candidate.take(merged(found))

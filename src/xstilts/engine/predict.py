@@ -72,7 +72,7 @@ def run(
         predictions = join(task, examples, encoded.features, values)
     metric = load_metric(task.metric)
     stats = inference.statistics(metric, examples, predictions)
-    _write(directory / "predictions.parquet", examples, predictions, stats)
+    write_rows(directory / "predictions.parquet", examples, predictions, stats)
     scores = {}
     for language in unique(examples[index].language for index in predictions):
         score = inference.score(metric, [row for index, row in stats.items() if examples[index].language == language])
@@ -118,12 +118,13 @@ def _written_in(task: Task, example: Example) -> str:
     return SOURCE_LANGUAGE if is_english else example.language
 
 
-def _write(
+def write_rows(
     path: Path,
     examples: Sequence[Example],
     predictions: Mapping[int, Gold],
     stats: Mapping[int, tuple[float, ...]],
 ) -> None:
+    """Write one row per predicted example, in the order of the examples; ``results.SCHEMA``."""
     indices = sorted(predictions)
     rows = [examples[index] for index in indices]
     columns = {

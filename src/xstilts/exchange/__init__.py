@@ -22,6 +22,8 @@ from xstilts.published import Layout, Published
 __all__ = ["layout", "load", "locate", "read", "write"]
 
 BUNDLE = ("manifest.json", "encoder.safetensors", "head.safetensors")
+INSTEAD = "a directory is read as well, but there is none of this name"
+LACKS = f"neither {BUNDLE[0]} (xstilts) nor {adapterhub.CONFIG} (AdapterHub, PEFT) is in it"
 PATTERNS = (*dict.fromkeys((*BUNDLE, *adapterhub.FILES, *peft.FILES, CARD)),)
 
 
@@ -47,8 +49,8 @@ def locate(source: str) -> Path:
         return Path(source)
     repo, _, revision = source.partition("@")
     if repo.count("/") != 1 or repo.startswith((".", "/")):
-        raise fail("module", "neither a directory nor a hub id 'org/name'", source)
-    return hub.snapshot("model", repo, revision or None, PATTERNS, instead="a directory is read as well")
+        raise fail("module", "neither a directory nor a hub id 'org/name'; no such directory is here", source)
+    return hub.snapshot("model", repo, revision or None, PATTERNS, instead=INSTEAD)
 
 
 def layout(directory: Path, trusted_links: bool = False) -> Layout:
@@ -84,7 +86,7 @@ def _layout(folder: Folder) -> Layout:
     if BUNDLE[0] in folder.files:
         return "bundle"
     if adapterhub.CONFIG not in folder.files:
-        raise fail(str(folder.directory), f"is no published module: neither {BUNDLE[0]} nor {adapterhub.CONFIG}")
+        raise fail(str(folder.directory), f"is no published module: {LACKS}")
     config = read_json(folder, adapterhub.CONFIG)
     if "peft_type" in config:
         return "peft"

@@ -9,7 +9,7 @@ from typing import Any
 
 from xstilts.errors import fail
 from xstilts.exchange._settings import refuse_others, unknown, whole_number
-from xstilts.published import Remark
+from xstilts.published import Remark, plain
 
 # Settings of a bottleneck that change what it computes, with the values that ours has.
 FIXED: Mapping[str, tuple[object, ...]] = {
@@ -220,7 +220,8 @@ def _lora(where: str, config: Mapping[str, Any], inner: Mapping[str, Any]) -> Sh
     targets += [target for target in ("intermediate", "output") if inner.get(f"{target}_lora", False)]
     remarks = unknown(where, inner, LORA_READ | LORA_FIXED.keys(), LORA_IDLE)
     if alpha != rank and _scaled_wrong(config.get("version")):
-        what = f"{config['version']} trained LoRA with scale 1 whatever its alpha; alpha {alpha} is read as {rank}"
+        version = plain(config["version"], 40)
+        what = f"{version} trained LoRA with scale 1 whatever its alpha; alpha {plain(alpha, 20)} is read as {rank}"
         remarks += (Remark("scaling", what),)
         alpha = rank
     options = {"rank": rank, "alpha": alpha, "dropout": inner.get("dropout", 0.0), "targets": tuple(targets)}

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from xstilts.bundle.card import FENCE, licence_of, parse_front_matter
 from xstilts.errors import XstiltsError
 from xstilts.exchange.files import Folder, read_text
-from xstilts.published import Remark
+from xstilts.published import Remark, plain
 
 CARD = "README.md"
-FENCE = "---"
-FRONT_MATTER = 65_536  # characters
+IDENTIFIER = r"[a-z0-9.-]+"  # of a licence
 TAG = "adapterhub:"  # the tag that names the data of an AdapterHub module, such as adapterhub:en/wiki
 
 
@@ -27,37 +28,29 @@ class Card:
 
 def read_card(folder: Folder) -> tuple[Card, tuple[Remark, ...]]:
     """Read the front matter; a card that cannot be read is a remark, for nothing depends on it."""
-    import yaml  # type: ignore[import-untyped]
-
     if CARD not in folder.files:
         return Card(), ()
     try:
-        text = read_text(folder, CARD)
+        facts = parse_front_matter(read_text(folder, CARD))
     except XstiltsError as error:
         return Card(), (Remark("card", f"cannot be read: {error}"),)
-    parts = text.split(f"{FENCE}\n", 2)
-    if len(parts) < 3 or parts[0].strip() or len(parts[1]) > FRONT_MATTER:
-        return Card(), ()
-    try:
-        facts = yaml.safe_load(parts[1])
-    except (yaml.YAMLError, RecursionError, ValueError):
-        return Card(), (Remark("card", f"{CARD} begins with something that is not YAML"),)
-    if not isinstance(facts, dict):
-        return Card(), ()
+    except ValueError as error:
+        return Card(), (Remark("card", f"{CARD} begins with something that {error}"),)
     tags = [tag.removeprefix(TAG) for tag in _words(facts, "tags") if tag.startswith(TAG)]
-    licences = _words(facts, "license")
-    return Card(licences[0] if licences else None, _words(facts, "language"), tags[0] if len(tags) == 1 else None), ()
+    return Card(licence_of(facts), _words(facts, "language"), tags[0] if len(tags) == 1 else None), ()
 
 
 def card(licence: str | None, language: str | None, tags: tuple[str, ...], text: str) -> str:
     """Write a card with the same facts."""
-    import yaml
+    import yaml  # type: ignore[import-untyped]
 
     facts: dict[str, Any] = {"tags": list(tags)}
     if language:
         facts["language"] = [language]
-    if licence:
+    if licence and re.fullmatch(IDENTIFIER, licence):
         facts["license"] = licence
+    elif licence:  # hubs take only names that they know
+        facts |= {"license": "other", "license_name": licence}
     return f"{FENCE}\n{yaml.safe_dump(facts, sort_keys=False, allow_unicode=True)}{FENCE}\n\n{text}\n"
 
 
@@ -65,4 +58,4 @@ def _words(facts: Mapping[Any, Any], name: str) -> tuple[str, ...]:
     """One word, or a list of them; YAML reads ``no`` as a truth value, which was a language."""
     value = facts.get(name)
     words = value if isinstance(value, list) else [value]
-    return tuple("no" if word is False else word for word in words if isinstance(word, str) or word is False)
+    return tuple("no" if word is False else plain(word) for word in words if isinstance(word, str) or word is False)

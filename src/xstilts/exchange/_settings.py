@@ -7,7 +7,9 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 from xstilts.errors import Problem, XstiltsError
-from xstilts.published import Remark
+from xstilts.published import Remark, plain
+
+SHOWN = 10  # names of settings in a message
 
 
 def refuse_others(where: str, given: Mapping[str, Any], allowed: Mapping[str, tuple[object, ...]]) -> None:
@@ -39,10 +41,11 @@ def unknown(where: str, given: Mapping[str, Any], known: Collection[str], idle: 
         known: names of settings that are read.
         idle: pattern of names of settings that have no effect on a trained module.
     """
-    names = sorted(name[:60] for name in given if name not in known and not re.fullmatch(idle, name))
+    names = sorted(name for name in given if name not in known and not re.fullmatch(idle, name))
     if not names:
         return ()
-    return (Remark("settings", f"{where} has unknown settings, which are ignored: {', '.join(names)}"),)
+    few = ", ".join(plain(name, 60) for name in names[:SHOWN]) + (", …" if len(names) > SHOWN else "")
+    return (Remark("settings", f"{where} has unknown settings, which are ignored: {few}"),)
 
 
 def whole_number(value: Any) -> Any:

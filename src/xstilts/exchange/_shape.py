@@ -23,11 +23,12 @@ if TYPE_CHECKING:
 
 LAYER = re.compile(r"encoder\.layer\.(\d{1,3})\.(.+)")
 LAYERS = 1000  # more than any encoder has
+PROBLEMS = 20  # that are told at once
 BLOCKS = {"output": ("output",), "attention": ("attention.output",), "both": ("attention.output", "output")}
 # Parameters of the encoder itself, without ``roberta.``: in the file of a module they would overwrite the frozen ones.
 BACKBONE = re.compile(
     r"(encoder\.layer\.\d+\.(attention\.(self\.(query|key|value)|output\.(dense|LayerNorm))|intermediate\.dense"
-    r"|output\.(dense|LayerNorm))(\.base_layer)?\.(weight|bias))|(embeddings|lm_head)\..+"
+    r"|output\.(dense|LayerNorm))(\.base_layer)?\.(weight|bias))|(embeddings|lm_head)\.(?!.*\.(lora_|ia3_)).+"
 )
 
 HIDDEN, WIDE, UNITS = "states", "feed-forward block", "bottleneck"  # sizes that depend on the encoder
@@ -45,12 +46,11 @@ def checked(where: str, kind: str, options: Mapping[str, Any]) -> AdapterConfig:
         valid = load_method(kind).Options.model_validate(dict(options))
     except ValidationError as error:
         what = f"a shape that the method {kind} does not have"
-        raise XstiltsError(
-            *(
-                Problem(where, f"{what}: {'.'.join(map(str, item['loc']))}: {item['msg'].lower()}", str(item["input"]))
-                for item in error.errors()
-            )
-        ) from error
+        wrong = [
+            (f"{'.'.join(map(str, item['loc']))}: {item['msg'].lower()}", str(item["input"])[:100])
+            for item in error.errors()[:PROBLEMS]
+        ]
+        raise XstiltsError(*(Problem(where, f"{what}: {told}", given) for told, given in wrong)) from error
     return AdapterConfig(kind=kind, options=valid.model_dump(exclude_defaults=True))
 
 

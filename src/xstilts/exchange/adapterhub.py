@@ -10,12 +10,13 @@ import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from xstilts.bundle.manifest import LANGUAGE
 from xstilts.errors import fail
 from xstilts.exchange import _adapters, _heads
 from xstilts.exchange._card import CARD, Card, read_card
 from xstilts.exchange._shape import BACKBONE, checked, measure
 from xstilts.exchange.files import Folder, read_json, read_tensors, shown
-from xstilts.published import Origin, Published, PublishedHead, Remark
+from xstilts.published import Origin, Published, PublishedHead, Remark, plain
 from xstilts.spec import AdapterConfig
 
 if TYPE_CHECKING:
@@ -74,7 +75,7 @@ def read(folder: Folder) -> Published:
     origin = Origin(
         "adapterhub",
         version=_text(config, "version"),
-        name=name,
+        name=plain(name),
         backbone=_text(config, "model_name"),
         model_type=_text(config, "model_type"),
         hidden_size=None if declared is None else hidden,
@@ -150,14 +151,14 @@ def _language(config: Mapping[str, Any], name: str, method: AdapterConfig, card:
     """Language of a language adapter, by its card or its name; None = it is not one, or nothing says which."""
     if config.get("type") != "text_lang" and not method.options.get("inverse"):
         return None
-    if len(card.languages) == 1:
+    if len(card.languages) == 1 and re.match(LANGUAGE, card.languages[0]):
         return card.languages[0]
     return name if re.fullmatch(r"[a-z]{2,3}", name) else None
 
 
 def _text(config: Mapping[str, Any], name: str) -> str | None:
     value = config.get(name)
-    return None if value is None else str(value)[:200]
+    return None if value is None else plain(value)
 
 
 # ------------------------------------------------------------------------------------------------------------- head
@@ -172,7 +173,7 @@ def _read_head(folder: Folder, hidden: int) -> tuple[PublishedHead | None, tuple
     where = folder.where(HEAD_CONFIG)
     config = read_json(folder, HEAD_CONFIG)
     check_model_type(where, config.get("model_type"))
-    model, inner = str(config.get("model_class"))[:60], config.get("config")
+    model, inner = plain(config.get("model_class"), 60), config.get("config")
     if model.endswith(FLEXIBLE) and isinstance(inner, dict):
         kind, prefix, label2id = _heads.flexible(inner), f"heads.{config.get('name')}.", inner.get("label2id")
         declared = inner.get("num_labels")

@@ -1,8 +1,7 @@
 """Files of a directory from anywhere, read with suspicion: bounded, never out of the directory, never run.
 
-A ``.bin`` is a pickle, which may name code. It is read only by ``torch.load(weights_only=True)``, which refuses that,
-and only after its size was checked; a zip whose entries unpack to more than the file holds is refused. Sizes that a
-file claims are compared with the file before anything is allocated for them.
+A ``.bin`` is a pickle, which may name code: see ``_pickles``. Sizes that a file claims are compared with the file
+before anything is allocated for them. What it says is shown and kept as ``published.plain`` gives it.
 """
 
 from __future__ import annotations
@@ -10,31 +9,28 @@ from __future__ import annotations
 import json
 import math
 import os
-import pickle
-import re
 import stat
-import warnings
-import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import islice
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from xstilts.errors import XstiltsError, fail
+from xstilts.errors import fail
+from xstilts.exchange._pickles import read_pickle
 from xstilts.files import told
-from xstilts.published import Remark
+from xstilts.published import Remark, plain
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-ENTRIES = 10_000  # of a directory, and of a zip
+ENTRIES = 10_000  # of a directory, and of a list of tensors
 TEXT = 1_000_000  # bytes of a configuration or a card
 WEIGHTS = 4 * 2**30  # bytes
 HEADER = 10_000_000  # bytes of the list of tensors in a file of weights
 DEPTH = 20  # of nested JSON
 SIZES = {"F32": 4, "F16": 2, "BF16": 2, "F64": 8}  # types of tensors that are read → bytes of one number
-ZIP = b"PK\x03\x04"
+AXES = 8  # of a tensor
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,9 +80,10 @@ def open_folder(directory: Path, trusted_links: bool = False) -> Folder:
             raise fail(str(directory), f"holds more than {ENTRIES} files; not a published module")
         files = {}
         for entry in sorted(entries, key=lambda entry: entry.name):
-            path = Path(entry.path).resolve()
+            path = _target(Path(entry.path))
             if entry.is_symlink() and not any(path.is_relative_to(place) for place in inside):
-                raise fail(entry.path, "is a link that leads out of the directory; copy the file it should be")
+                what = "is a link that leads out of the directory, or nowhere; copy the file it should be"
+                raise fail(str(directory), f"{shown([entry.name])} {what}")
             if path.exists() and stat.S_ISREG(path.stat().st_mode):
                 files[entry.name] = path
     return Folder(directory, files)
@@ -144,7 +141,7 @@ def read_tensors(folder: Folder, name: str) -> tuple[dict[str, Tensor], tuple[Re
 
     _bounded(folder, name, WEIGHTS)
     where = folder.where(name)
-    read = _safetensors if name.endswith(".safetensors") else _pickle
+    read = _safetensors if name.endswith(".safetensors") else read_pickle
     with told(folder.files[name]):
         stored = read(where, folder.files[name])
     if not stored:
@@ -158,10 +155,18 @@ def read_tensors(folder: Folder, name: str) -> tuple[dict[str, Tensor], tuple[Re
 def shown(names: object) -> str:
     """The first few of many names that came out of a file, for a message."""
     few = sorted(names) if isinstance(names, set | frozenset | dict) else list(names)  # type: ignore[call-overload]
-    return ", ".join(str(name)[:100] for name in few[:3]) + (f", … {len(few) - 3} more" if len(few) > 3 else "")
+    return ", ".join(plain(name, 100) for name in few[:3]) + (f", … {len(few) - 3} more" if len(few) > 3 else "")
 
 
 # ----------------------------------------------------------------------------------------------------------- bounds
+
+
+def _target(path: Path) -> Path:
+    """What a path leads to; of links that lead to each other, another place than any directory."""
+    try:
+        return path.resolve()
+    except RuntimeError:
+        return Path(os.devnull)
 
 
 def _bounded(folder: Folder, name: str, limit: int) -> None:
@@ -172,10 +177,11 @@ def _bounded(folder: Folder, name: str, limit: int) -> None:
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        names = [name for name, _ in pairs]
-        raise ValueError(f"key {next(name for name in names if names.count(name) > 1)[:100]!r} is given twice")
+    found: dict[str, Any] = {}
+    for name, value in pairs:
+        if name in found:
+            raise ValueError(f"key {name[:100]!r} is given twice")
+        found[name] = value
     return found
 
 
@@ -200,8 +206,8 @@ def _safetensors(where: str, path: Path) -> dict[str, Tensor]:
     try:
         with safe_open(path, "pt") as file:
             return {name: file.get_tensor(name) for name in names}
-    except SafetensorError as error:
-        raise fail(where, f"is not a readable safetensors file ({error})") from error
+    except (SafetensorError, RuntimeError) as error:
+        raise fail(where, f"is not a readable safetensors file ({plain(error)})") from error
 
 
 def _check_header(where: str, path: Path) -> list[str]:
@@ -221,6 +227,8 @@ def _check_header(where: str, path: Path) -> list[str]:
     if not isinstance(header, dict):
         raise fail(where, "has a header that is no JSON object")
     header.pop("__metadata__", None)
+    if len(header) > ENTRIES:
+        raise fail(where, f"lists more than {ENTRIES} tensors; not a published module")
     end = 0
     for name, (first, last) in sorted(_places(where, header).items(), key=lambda item: item[1]):
         if first != end:
@@ -236,11 +244,13 @@ def _places(where: str, header: Mapping[str, Any]) -> dict[str, tuple[int, int]]
     """First and last byte of every tensor, which must be as many as its shape and type need."""
     places = {}
     for name, entry in header.items():
-        if not isinstance(entry, dict) or not _naturals(entry.get("shape")) or not _naturals(entry.get("data_offsets")):
+        if not isinstance(entry, dict) or not all(_naturals(entry.get(part)) for part in ("shape", "data_offsets")):
             raise fail(where, "describes a tensor in a way that is not understood", name[:100])
         if entry.get("dtype") not in SIZES:
             raise fail(where, f"tensor {name[:100]} has another type", str(entry.get("dtype"))[:20], SIZES)
         offsets = entry["data_offsets"]
+        if 0 in entry["shape"]:
+            raise fail(where, "holds a tensor without numbers", name[:100])
         if len(offsets) != 2 or offsets[1] - offsets[0] != math.prod(entry["shape"]) * SIZES[entry["dtype"]]:
             raise fail(where, "gives a tensor more or fewer bytes than its shape needs", name[:100])
         places[name] = (offsets[0], offsets[1])
@@ -248,82 +258,6 @@ def _places(where: str, header: Mapping[str, Any]) -> dict[str, tuple[int, int]]
 
 
 def _naturals(value: Any) -> bool:
-    return isinstance(value, list) and all(type(number) is int and number >= 0 for number in value)
-
-
-# ---------------------------------------------------------------------------------------------------------- pickles
-
-
-def _pickle(where: str, path: Path) -> dict[str, Tensor]:
-    import torch
-
-    size = path.stat().st_size
-    with path.open("rb") as stream:
-        zipped = stream.read(4) == ZIP
-    if zipped:
-        _check_zip(where, path, size)
-    try:
-        # mapped into memory, a storage cannot reach beyond the file, whatever size the pickle claims for it
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of old forms of pickles
-            found = torch.load(str(path), map_location="cpu", weights_only=True, mmap=zipped)
-    except Exception as error:  # damaged or evil: the reader raises whatever the pickle leads it to
-        raise _not_loaded(where, error) from error
-    if not isinstance(found, dict) or not all(isinstance(key, str) for key in found):
-        raise fail(where, "must hold a dictionary of named tensors", type(found).__name__)
-    for key, tensor in found.items():
-        _check_tensor(where, key, tensor)
-    needed = sum(tensor.numel() * tensor.element_size() for tensor in found.values())
-    if needed > size:  # tensors that share their numbers
-        raise fail(where, f"has {size:,} bytes, but its tensors take {needed:,}")
-    return dict(found)
-
-
-def _check_zip(where: str, path: Path, size: int) -> None:
-    """``torch.save`` does not compress, so entries that are larger than the file are a bomb."""
-    try:
-        with zipfile.ZipFile(path) as archive:
-            entries = archive.infolist()
-    except (zipfile.BadZipFile, ValueError, NotImplementedError, OSError) as error:
-        raise fail(where, f"is truncated or damaged ({error})") from error
-    names = [entry.filename for entry in entries]
-    strange = [name for name in names if _leads_out(name)]
-    if strange:
-        raise fail(where, "is a zip with a name that leads out of it", strange[0][:100])
-    if len(entries) > ENTRIES or len(set(names)) < len(names):
-        raise fail(where, f"is a zip with more than {ENTRIES} entries, or with two of one name")
-    unpacked = sum(entry.file_size for entry in entries)
-    if unpacked > size:
-        raise fail(where, f"is a zip of {size:,} bytes that unpacks to {unpacked:,}")
-    if any(entry.compress_type != zipfile.ZIP_STORED for entry in entries):
-        raise fail(where, "is a compressed zip; torch.save does not compress")
-    if any(entry.file_size > HEADER for entry in entries if entry.filename.endswith(".pkl")):
-        raise fail(where, f"lists its tensors in more than {HEADER:,} bytes")
-
-
-def _leads_out(name: str) -> bool:
-    return name.startswith("/") or "\\" in name or ":" in name or ".." in PurePosixPath(name).parts
-
-
-def _not_loaded(where: str, error: Exception) -> XstiltsError:
-    """Never the library's own words: they advise to switch the protection off."""
-    named = re.search(r"GLOBAL (\S+)", str(error))
-    if named:
-        return fail(where, "is a pickle that names code, which is never run", named[1][:100])
-    if isinstance(error, pickle.UnpicklingError):
-        return fail(where, "is a pickle of something else than tensors, which is never run, or it is damaged")
-    return fail(where, f"is damaged, or no file of tensors ({type(error).__name__})")
-
-
-def _check_tensor(where: str, key: str, tensor: object) -> None:
-    import torch
-
-    if not isinstance(tensor, torch.Tensor):
-        raise fail(where, f"holds something that is no tensor under {key[:100]}", type(tensor).__name__)
-    if tensor.layout != torch.strided or tensor.device.type != "cpu" or tensor.is_quantized:
-        raise fail(where, f"tensor {key[:100]} is not a plain one", str(tensor.layout))
-    types = {"F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16, "F64": torch.float64}
-    if tensor.dtype not in types.values():
-        raise fail(where, f"tensor {key[:100]} has another type", str(tensor.dtype).removeprefix("torch."), types)
-    if tensor.numel() * tensor.element_size() > tensor.untyped_storage().nbytes():
-        raise fail(where, f"tensor {key[:100]} repeats the numbers that it holds", str(tuple(tensor.shape)))
+    """Whether these can be the axes or the places of a tensor that is read."""
+    few = isinstance(value, list) and len(value) <= AXES
+    return few and all(type(number) is int and 0 <= number <= WEIGHTS for number in value)

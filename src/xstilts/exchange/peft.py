@@ -20,7 +20,7 @@ from xstilts.exchange.adapterhub import MODEL, within_model
 from xstilts.exchange.files import Folder, read_json, read_tensors, shown
 from xstilts.methods import load_method
 from xstilts.methods._peft import PATHS
-from xstilts.published import Origin, Published, PublishedHead, Remark
+from xstilts.published import Origin, Published, PublishedHead, Remark, plain
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -65,7 +65,7 @@ MODULE = re.compile(
     rf"\.({'|'.join(PARTS.values())})(?:\.(?!weight$)([^.]+))?(?:\.weight)?"
 )
 HEAD = re.compile(r"(?:classifier|qa_outputs|score)\..+")
-POOLER = re.compile(r"pooler\..+")
+UNUSED = re.compile(r"(?:pooler|lm_head)\..+")  # above the encoder, and in no head of ours
 COPY = re.compile(r"\.modules_to_save\.[^.]+")
 UNTRAINED = ".original_module."  # what the copy under modules_to_save replaced
 
@@ -167,7 +167,7 @@ def _check_targets(where: str, config: Mapping[str, Any], layers: int, module: M
     ends = tuple(f".{target}" for target in targets)
     maps = [f"encoder.layer.{layer}.{path}" for layer in range(layers) for path in PATHS.values()]
     named = {name for name in maps if f".{MODEL}{name}".endswith(ends)}
-    numbered = {str(target): re.findall(r"layer\.(\d+)\.", str(target)) for target in targets}
+    numbered = {str(target): re.findall(r"layer\.(\d{1,9})\.", str(target)) for target in targets}
     named |= {target for target, numbers in numbered.items() if any(int(number) >= layers for number in numbers)}
     stored = {name.rpartition(".")[0] for name in module}
     if missing := named - stored:
@@ -189,7 +189,7 @@ def _contents(where: str, found: Mapping[str, Tensor]) -> _Contents:
     head: dict[str, Tensor] = {}
     names: set[str | None] = set()
     strange: list[str] = []
-    pooler: list[str] = []
+    unused: list[str] = []
     for key, tensor in within_model(where, plain).items():
         if match := MODULE.fullmatch(key):
             part = next(stored for stored, theirs in PARTS.items() if theirs == match[2])
@@ -198,19 +198,19 @@ def _contents(where: str, found: Mapping[str, Tensor]) -> _Contents:
         elif HEAD.fullmatch(key):
             head[key] = tensor
         else:
-            (pooler if POOLER.fullmatch(key) else strange).append(key)
+            (unused if UNUSED.fullmatch(key) else strange).append(key)
     if strange:
         raise fail(where, f"holds {len(strange)} tensors that are not understood: {shown(strange)}")
-    if len(names) > 1 or len(module) + len(head) + len(pooler) < len(plain):
+    if len(names) > 1 or len(module) + len(head) + len(unused) < len(plain):
         raise fail(where, f"must hold one module, but its keys name {shown(map(str, names))}, or one tensor twice")
     if not module:
         raise fail(where, "holds no module: no tensor of LoRA, DoRA or IA3")
-    return _Contents(module, head, tuple(_left_out(pooler, untrained)))
+    return _Contents(module, head, tuple(_left_out(unused, untrained)))
 
 
-def _left_out(pooler: Iterable[str], untrained: Iterable[str]) -> Iterable[Remark]:
-    if pooler:
-        yield Remark("keys", f"tensors of the pooler are left out, for no head here uses it: {shown(pooler)}")
+def _left_out(unused: Iterable[str], untrained: Iterable[str]) -> Iterable[Remark]:
+    if unused:
+        yield Remark("keys", f"tensors that no head here uses are left out: {shown(unused)}")
     if untrained:
         yield Remark("keys", f"untrained copies of a head are left out: {shown(untrained)}")
 
@@ -226,7 +226,7 @@ def _head(
     kinds = {frozenset(kind.names): kind for kind in _heads.TASK_TYPES.values()}
     kind = kinds.get(frozenset(tensors))
     if kind is None or task not in (None, next(name for name, known in _heads.TASK_TYPES.items() if known is kind)):
-        return None, (Remark("head", f"a head that is none of ours is not read: {shown(tensors)}, {str(task)[:40]}"),)
+        return None, (Remark("head", f"a head that is none of ours is not read: {shown(tensors)}, {plain(task, 40)}"),)
     head = _heads.head(where, kind, tensors, None)
     outputs, size = head.tensors["out_proj.weight"].shape
     if size != hidden:
@@ -239,4 +239,4 @@ def _head(
 
 def _text(config: Mapping[str, Any], name: str) -> str | None:
     value = config.get(name)
-    return None if value is None else str(value)[:200]
+    return None if value is None else plain(value)

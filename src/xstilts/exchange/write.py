@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
-import os
 import re
-import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -15,7 +12,7 @@ from xstilts.errors import fail
 from xstilts.exchange import _adapters, _heads, adapterhub, peft
 from xstilts.exchange._card import CARD, TAG, card
 from xstilts.exchange._settings import whole_number
-from xstilts.files import disk_error, flush
+from xstilts.files import disk_error, flush, new_directory
 from xstilts.methods import load_method
 from xstilts.methods._peft import PATHS, LinearMap
 from xstilts.methods.ia3 import INPUTS
@@ -65,29 +62,12 @@ def write(
     else:
         files, remarks = _adapterhub(published, options)
     try:
-        with _whole(directory) as folder:
+        with new_directory(directory) as folder:
             for name, content in files.items():
                 _write(folder, name, content, pickled)
     except OSError as error:
         raise disk_error(error, directory) from error
     return remarks
-
-
-@contextlib.contextmanager
-def _whole(directory: Path) -> Iterator[Path]:
-    """Yield a directory beside the one that is to be written, which then takes its name."""
-    if directory.is_symlink() or (directory.exists() and (not directory.is_dir() or any(directory.iterdir()))):
-        raise fail(str(directory), "exists and is not empty; nothing is overwritten")
-    directory = directory.absolute()
-    directory.parent.mkdir(parents=True, exist_ok=True)
-    temporary = directory.with_name(f".{directory.name}.{os.getpid()}")
-    temporary.mkdir()
-    try:
-        yield temporary
-        flush(temporary)
-        temporary.replace(directory)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def _write(folder: Path, name: str, content: str | dict[str, Any] | tuple[Tensors, str], pickled: bool) -> None:
@@ -112,6 +92,14 @@ def _write(folder: Path, name: str, content: str | dict[str, Any] | tuple[Tensor
         except (SafetensorError, RuntimeError) as error:  # how the libraries report a full disk
             raise fail(str(path), f"cannot be written ({error})") from error
     flush(path)
+
+
+def _said(published: Published) -> str:
+    """What the card says of labels and of the modules that lie below; not every library has a place for them."""
+    labels = published.head.labels if published.head else None
+    text = f"\n\nOutputs of the head, in order: {', '.join(labels)}." if labels else ""
+    below = [remark.what for remark in published.remarks if remark.check == "below"]
+    return text + "".join(f"\n\n**Not whole by itself:** {what}, which is not here." for what in below)
 
 
 def _tags(published: Published, library: str) -> tuple[str, ...]:
@@ -142,6 +130,7 @@ def _adapterhub(published: Published, options: Any) -> tuple[dict[str, Any], tup
     }
     tensors = {_adapterhub_key(stored, name): tensor for stored, tensor in published.tensors.items()}
     text = f"`{name}`: made for `{published.origin.backbone or 'an XLM-R encoder'}`; loaded by `load_adapter`."
+    text += _said(published)
     origin = published.origin
     files: dict[str, Any] = {
         adapterhub.CONFIG: {**common, "config": inner},
@@ -212,6 +201,7 @@ def _peft(published: Published, options: Any) -> tuple[dict[str, Any], tuple[Rem
     elif head:
         remarks = (Remark("head", f"a head for {head.format} is not written: no model class of transformers has it"),)
     text = f"Made for `{published.origin.backbone or 'an XLM-R encoder'}`; loaded by `PeftModel.from_pretrained`."
+    text += _said(published)
     origin = published.origin
     return {
         peft.CONFIG: config,

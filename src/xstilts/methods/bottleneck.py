@@ -24,7 +24,7 @@ Several modules form a chain within each layer, the first one lowest: order matt
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field, ValidationInfo, field_validator, model_validator
@@ -90,27 +90,30 @@ def refuse(start: StartName) -> str | None:
     return None
 
 
-def void(chain: Sequence[Sequence[Options]], layers: int) -> str | None:
+def void(chain: Sequence[Sequence[Options]], layers: int, alone: Collection[int] = ()) -> str | None:
     """Say why modules cannot form a model, or None: what the library would leave out silently, or fail at.
 
     Args:
         chain: blocks from the lowest up, each one module or those that are fused.
         layers: of the encoder.
+        alone: numbers of the blocks in which a fusion is over one module.
 
     Raises:
         XstiltsError: layers are left out that the encoder does not have.
     """
     modules = [module for block in chain for module in block]
-    lowest = chain[0] if len(chain[0]) == 1 else ()
-    if any(module.inverse for module in modules[len(lowest) :]):
+    places = [_places(module, layers) for module in modules]
+    fusions = {number: block for number, block in enumerate(chain) if len(block) > 1 or number in alone}
+    above = modules if 0 in fusions else modules[1:]
+    if any(module.inverse for module in above):
         return INVERSE
-    for fused in (block for block in chain if len(block) > 1):
-        places = {_places(module, layers) for module in fused}
-        if len(places) > 1:
+    for fused in fusions.values():
+        there = {_places(module, layers) for module in fused}
+        if len(there) > 1:
             return "fused modules must have adapters at the same places (where, leave_out)"
         if len({module.reads or _usual(module.where) for module in fused}) > 1:
             return "fused modules must read the same (reads)"
-        if any(not _places(module, layers) <= min(places) for module in modules):
+        if any(not each <= min(there) for each in places):
             return "where fused modules have no adapter, no other module can have one (where, leave_out)"
     return None
 

@@ -19,6 +19,7 @@ from xstilts.compare import MIN_SEEDS, Flag, Outcome, compare
 from xstilts.files import told
 from xstilts.report.answer import Answer, answer
 from xstilts.report.card import card, costs
+from xstilts.report.claims import claimed
 from xstilts.report.figures import Line, forest
 from xstilts.report.files import comparisons_csv, comparisons_json, compositions_csv, scores_csv
 from xstilts.report.overview import Overview, overview
@@ -59,7 +60,7 @@ class Written(NamedTuple):
     headline: str
 
 
-def write(store: Path, study: str, out: Path, backbone: str | None = None) -> Written:
+def write(store: Path, study: str, out: Path, backbone: str | None = None, claims: Path | None = None) -> Written:
     """Write the report of a study.
 
     Args:
@@ -67,6 +68,7 @@ def write(store: Path, study: str, out: Path, backbone: str | None = None) -> Wr
         study: name of the study.
         out: directory of the report, made if it does not exist.
         backbone: name of the backbone; needed only where the store holds the study with several.
+        claims: file of claims; those about the study get their verdicts.
 
     Raises:
         XstiltsError: the store does not hold the study, holds damaged artefacts, or ``out`` cannot be written.
@@ -76,7 +78,7 @@ def write(store: Path, study: str, out: Path, backbone: str | None = None) -> Wr
     rows = scores(results)
     found = answer(results.manifest, outcomes)
     systems = overview(results)
-    page = _page(results, outcomes, rows, systems) | {"answer": found}
+    page = _page(results, outcomes, rows, systems) | {"answer": found, "claimed": claimed(results, claims, store)}
     content = {
         "report.html": _render("report.html.j2", page),
         "report.md": re.sub(r"\n{3,}", "\n\n", _render("report.md.j2", page)),

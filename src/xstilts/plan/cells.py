@@ -1,22 +1,16 @@
-"""A study expands to a plan: every step once, inputs before what needs them, and the table of cells they fill.
-
-Sharing falls out of the keys: two cells that need the same training name the same step. Nothing here runs anything.
-"""
+"""One number of the result table: how a system, an intermediate, a target and a seed become steps."""
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
-from types import MappingProxyType
+from dataclasses import dataclass
 from typing import Literal
 
-from xstilts.composition import check, named, start_name
-from xstilts.config import Loaded, resolve_recipe, validated
+from xstilts.config import Loaded, resolve_recipe, tried, validated
 from xstilts.data.translation import translatable
-from xstilts.errors import Problem, XstiltsError, fail
+from xstilts.errors import fail
 from xstilts.key import key
-from xstilts.lineage import inputs, reads
+from xstilts.lineage import lineage
 from xstilts.merges import load_merge
 from xstilts.metrics import load_metric
 from xstilts.spec import (
@@ -28,7 +22,6 @@ from xstilts.spec import (
     Fuse,
     Import,
     Mixture,
-    Mode,
     Predict,
     Recipe,
     Role,
@@ -36,12 +29,10 @@ from xstilts.spec import (
     Split,
     Stack,
     Start,
-    Step,
     Swap,
     TaskData,
     Train,
     Warm,
-    unique,
 )
 from xstilts.study import OTHER, POOLED, System
 from xstilts.tasks import load_task
@@ -84,111 +75,7 @@ class Cell:
 
 
 @dataclass(frozen=True)
-class Plan:
-    """The steps of a study in an order in which they can run, and its cells.
-
-    Attributes:
-        steps: content key → step, each once, inputs first.
-        cells: every (system, intermediate, target, seed), of all modes.
-        asked: number of trainings that would run if nothing were shared.
-    """
-
-    loaded: Loaded
-    backbone: Backbone
-    steps: dict[str, Step]
-    cells: tuple[Cell, ...]
-    asked: int
-
-    def only(self, mode: Mode) -> Plan:
-        """The part of the plan that fills the cells of one mode."""
-        names = {system.name for system in self.loaded.study.system if system.mode == mode}
-        if not names:
-            modes = sorted({system.mode for system in self.loaded.study.system})
-            raise fail(f"study {self.loaded.study.name}", "no system of this mode", mode, modes)
-        cells = tuple(cell for cell in self.cells if cell.system in names)
-        return _plan(self.loaded, self.backbone, cells)
-
-
-def expand(
-    loaded: Loaded,
-    backbone: Backbone,
-    fingerprint: Fingerprint,
-    auto_precision: Precision,
-    modules: Mapping[str, Import] = MappingProxyType({}),
-) -> Plan:
-    """Expand a study.
-
-    Args:
-        loaded: the study and its adapter configurations.
-        backbone: the frozen encoder.
-        fingerprint: (task, splits, languages, language of the user's translation or None) → hash of those rows.
-        auto_precision: what ``precision = "auto"`` means on the device the study will run on.
-        modules: the study's published modules, by name.
-
-    Raises:
-        XstiltsError: everything that cannot be composed, and why; lengths and layers that the backbone lacks.
-    """
-    study = loaded.study
-    _check_sizes(loaded, backbone)
-    builder = _Builder(loaded, backbone, fingerprint, auto_precision, modules)
-    cells, problems = [], dict[Problem, None]()
-    for system in study.system:
-        for intermediate, target in itertools.product(study.used_by(system), study.targets):
-            try:
-                found = [builder.cell(system, intermediate, target, seed) for seed in study.seeds]
-                check(found[0].predict)
-                cells += found
-            except XstiltsError as error:
-                where = f"{study.name}: system {system.name}"
-                problems |= {replace(each, where=f"{where}: {each.where}"): None for each in error.problems}
-    if problems:
-        raise XstiltsError(*problems)
-    return _plan(loaded, backbone, tuple(cells))
-
-
-def _check_sizes(loaded: Loaded, backbone: Backbone) -> None:
-    """Refuse, before anything runs, lengths and layers that the backbone does not have."""
-    study = loaded.study
-    found: dict[Problem, None] = {}
-    for system in study.system:
-        targets = (*study.preliminary.values(), *study.targets)
-        roles: tuple[tuple[Role, tuple[str, ...]], ...] = (("target", targets),)
-        used = [name for each in study.used_by(system) if each is not None for name in each.split(POOLED)]
-        roles += (("intermediate", unique(name for each in used for name in study.trained_for(each))),)
-        for role, tasks in roles:
-            lengths = [resolve_recipe(study, system, role, task).max_length for task in tasks]
-            what = f"the backbone has positions for {backbone.positions} tokens"
-            found |= {
-                Problem(f"{study.name}: recipe of {task}: max_length", what, str(length)): None
-                for task, length in zip(tasks, lengths, strict=True)
-                if length > backbone.positions
-            }
-    layer = study.retrieval_layer
-    if layer is not None and not 0 <= layer <= backbone.layers:
-        what = f"the backbone has layers 0 (embeddings) to {backbone.layers}"
-        found[Problem(f"{study.name}: retrieval_layer", what, str(layer))] = None
-    if found:
-        raise XstiltsError(*found)
-
-
-def closure(step: Step) -> tuple[Step, ...]:
-    """A step preceded by everything it needs, inputs first."""
-    return (*(inner for source in inputs(step) for inner in closure(source)), step)
-
-
-def _plan(loaded: Loaded, backbone: Backbone, cells: tuple[Cell, ...]) -> Plan:
-    steps: dict[str, Step] = {}
-    asked = 0
-    for cell in cells:
-        chain = closure(cell.predict)
-        asked += sum(isinstance(step, Train) for step in chain)
-        for step in chain:
-            steps.setdefault(key(step), step)
-    return Plan(loaded, backbone, steps, cells, asked)
-
-
-@dataclass(frozen=True)
-class _Builder:
+class Builder:
     """Turns one (system, intermediate, target, seed) into steps."""
 
     loaded: Loaded
@@ -198,22 +85,26 @@ class _Builder:
     modules: Mapping[str, Import]
 
     def cell(self, system: System, intermediate: str | None, target: str, seed: int) -> Cell:
+        """Find the steps of a cell.
+
+        Raises:
+            XstiltsError: a target without the rows or the languages that the system needs, a merge that is refused.
+        """
         names = () if intermediate is None else tuple(intermediate.split(POOLED))
         sources = tuple(self._intermediate(system, name, self._source_seed(seed)) for name in names)
         if system.start == "merge" and system.merging.into == "direct":
             return self._merged_cell(system, intermediate, target, seed, sources)
-        start, model, before = self._start(system, sources, target, seed), self._untrained(system, sources), None
-        if system.start == "merge":
-            model = start.source if isinstance(start, Warm) else start.sources[0] if isinstance(start, Stack) else model
+        start = self._start(system, sources, target, seed)
+        model, before = self._untrained(system, sources, start), None
         preliminary = self.loaded.study.preliminary.get(target)
         if preliminary is not None:
-            before = model = self.train(system, "target", preliminary, seed, start)
+            before = model = self._train(system, "target", preliminary, seed, start)
             start = Warm(before)
         if load_task(target).trained:
-            model = self.train(system, "target", target, seed, start)
+            model = self._train(system, "target", target, seed, start)
         elif system.start == "fuse" and before is None:
             raise fail("start", f"{target} has no training rows, on which a fusion could be learned", "fuse")
-        predict = self.predict(system, target, model)
+        predict = self._predict(system, target, model)
         return Cell(system.name, intermediate, target, seed, predict, model, before, sources)
 
     def _merged_cell(
@@ -224,9 +115,9 @@ class _Builder:
             raise fail("start", f"a direct merge does without the preliminary task that {target} has", "merge")
         own: tuple[Source, ...] = ()
         if load_task(target).trained:
-            own = (self.train(system, "target", target, seed, self._ground(system)),)
+            own = (self._train(system, "target", target, seed, self._ground(system)),)
         model = self._combine(system, (*own, *sources), target, seed, own=bool(own))
-        predict = self.predict(system, target, model)
+        predict = self._predict(system, target, model)
         return Cell(system.name, intermediate, target, seed, predict, model, None, (*own, *sources))
 
     def _ground(self, system: System) -> Cold | Stack:
@@ -234,8 +125,10 @@ class _Builder:
         name = system.language_modules.get(SOURCE_LANGUAGE)
         return Cold() if name is None else Stack((self.modules[name],))
 
-    def _untrained(self, system: System, sources: tuple[Source, ...]) -> Source | None:
+    def _untrained(self, system: System, sources: tuple[Source, ...], start: Start) -> Source | None:
         """What a target without training rows is predicted with, if nothing is trained for it."""
+        if system.start == "merge" and not isinstance(start, Cold):
+            return start.source if isinstance(start, Warm) else start.sources[-1]
         name = system.language_modules.get(SOURCE_LANGUAGE)
         return sources[0] if sources else None if name is None else self.modules[name]
 
@@ -244,10 +137,11 @@ class _Builder:
         if name in self.modules:
             return self.modules[name]
         first, *rest = self.loaded.study.trained_for(name)
-        source = self.train(system, "intermediate", first, seed, self._ground(system))
+        source = self._train(system, "intermediate", first, seed, self._ground(system))
         for task in rest:
-            start = Warm(source) if system.start == "warm" else Stack((source,))
-            source = self.train(system, "intermediate", task, seed, start)
+            continues = system.start == "warm" or source.method.kind == "full"  # which has nothing to stack
+            start = Warm(source) if continues else Stack((source,))
+            source = self._train(system, "intermediate", task, seed, start)
         return source
 
     def _start(self, system: System, sources: tuple[Source, ...], target: str, seed: int) -> Start:
@@ -257,8 +151,15 @@ class _Builder:
             return Fuse(sources, system.fusing.on_top, system.fusing.regularisation)
         if system.start == "merge":
             merged = self._combine(system, sources, target, seed)
-            return Warm(merged) if system.merging.into == "warm" else Stack((merged,))
-        return Warm(sources[0]) if system.start == "warm" else Stack(sources)
+            return Warm(merged) if system.merging.into == "warm" else self._on(system, merged)
+        return Warm(sources[0]) if system.start == "warm" else self._on(system, sources[0])
+
+    def _on(self, system: System, source: Source) -> Stack:
+        """A stack on a module; one that was published does not lie on the system's language adapter yet."""
+        ground = self._ground(system)
+        if isinstance(ground, Stack) and key(ground.sources[0]) not in map(key, lineage(source)):
+            return Stack((*ground.sources, source))
+        return Stack((source,))
 
     def _combine(
         self, system: System, sources: tuple[Source, ...], target: str, seed: int, own: bool = False
@@ -271,16 +172,22 @@ class _Builder:
         if table.weights is not None and len(table.weights) != count:
             given = f"{len(table.weights)} weights"
             raise fail(f"system {system.name}: merge.weights", f"needs one for each of {count} intermediates", given)
-        weights = None if decided else (*([table.own] if own else []), *(table.weights or [1 / count] * count))
+        weights = (
+            None
+            if decided
+            else (*([1.0 if table.own is None else table.own] if own else []), *(table.weights or [1 / count] * count))
+        )
         if decided and not load_task(target).trained:
             raise fail("start", f"{target} has no training rows, by which a module could be chosen", "merge")
         if decided == "text" and any(isinstance(source, Import) for source in sources):
             raise fail("start", "what a published module was trained on is not known; decide by few_shot", "merge")
+        if decided == "learned" and load_task(target).retrieves:
+            raise fail("start", f"{target} has no loss on its dev rows, by which weights could be learned", "merge")
         recipe = self._recipe(system, "target", target) if decided in ("text", "learned") else None
         methods = [source.method for source in sources]
         # weights that are learned may take any sign and size
-        tried = tuple(0.5 - number for number in range(len(sources))) if decided == "learned" else weights
-        reason = merge.refuse(methods, tried, options)
+        possible = tuple(0.5 - number for number in range(len(sources))) if decided == "learned" else weights
+        reason = merge.refuse(methods, possible, options)
         if reason:
             raise fail(f"merge {table.kind}", f"refused: {reason}")
         return Combine(
@@ -298,12 +205,12 @@ class _Builder:
 
     def _proxies(self, system: System, sources: tuple[Source, ...], target: str, seed: int) -> tuple[Train, ...]:
         """A short training of the target from each source."""
-        short = system.model_copy(update={"recipe": system.recipe | system.merging.proxy})
+        short = tried(system)
         into_warm = system.merging.into == "warm"
-        starts = (Warm(source) if into_warm else Stack((source,)) for source in sources)
-        return tuple(self.train(short, "target", target, seed, start) for start in starts)
+        starts = (Warm(source) if into_warm else self._on(system, source) for source in sources)
+        return tuple(self._train(short, "target", target, seed, start) for start in starts)
 
-    def train(self, system: System, role: Role, name: str, seed: int, start: Start) -> Train:
+    def _train(self, system: System, role: Role, name: str, seed: int, start: Start) -> Train:
         study = self.loaded.study
         tasks = study.members(name) if role == "intermediate" else (name,)
         data = [self._training_data(role, task) for task in tasks]
@@ -324,7 +231,7 @@ class _Builder:
         translated = role == "intermediate" and language != SOURCE_LANGUAGE and translatable(load_task(task))
         return self._data(task, TRAINING_SPLITS, (), language if translated else None)
 
-    def predict(self, system: System, target: str, model: Source | None) -> Predict:
+    def _predict(self, system: System, target: str, model: Source | None) -> Predict:
         study, declared = self.loaded.study, load_task(target)
         shown = declared.languages("test")
         languages = tuple(lang for lang in shown if not study.languages or lang in study.languages)
@@ -386,41 +293,3 @@ def declared_layer(layers: int) -> int:
     """The layer that sentence retrieval pools in an encoder of so many layers, if the study names none."""
     part, whole = RETRIEVAL_DEPTH
     return RETRIEVAL_LAYERS.get(layers, -(-layers * part // whole))
-
-
-def evictable(plan: Plan) -> frozenset[str]:
-    """Keys of fully fine-tuned models that nothing of the plan but predictions reads.
-
-    Their weights are as large as the backbone and are not needed once their predictions are made.
-    """
-    sources = {name: step for name, step in plan.steps.items() if not isinstance(step, Predict)}
-    kept = {key(read) for step in sources.values() for read in reads(step)}
-    return frozenset(name for name, step in sources.items() if step.method.kind == "full" and name not in kept)
-
-
-def label(plan: Plan, step: Step) -> str:
-    """One line that tells a reader what a step does."""
-    if isinstance(step, Import):
-        return f"import {step.source}"
-    if isinstance(step, Combine):
-        how = f"decided by {step.decided}" if step.decided else " ".join(f"{weight:g}" for weight in step.weights or ())
-        sources = ", ".join(map(named, step.sources))
-        return f"merge {step.merge.kind} of {step.method.kind} · {sources} · {how} · seed {step.seed}"
-    if isinstance(step, Train):
-        return f"train {named(step)} · {_ancestry(plan, step)} · seed {step.seed}"
-    return f"predict {step.task.name} · {_model(plan, step.model)}{' · language adapters' if step.swap else ''}"
-
-
-def _model(plan: Plan, model: Source | Backbone) -> str:
-    if isinstance(model, Backbone):
-        return "bare backbone"
-    if isinstance(model, Train):
-        return f"{named(model)}, {_ancestry(plan, model)} · seed {model.seed}"
-    return named(model) if isinstance(model, Import) else f"{named(model)} of {model.method.kind} · seed {model.seed}"
-
-
-def _ancestry(plan: Plan, step: Train) -> str:
-    names = [name for name, config in plan.loaded.adapters.items() if config == step.method]
-    sources = ", ".join(map(named, inputs(step)))
-    shape = names[0] if names else step.method.kind
-    return f"{shape} {start_name(step)}" + (f" on {sources}" if sources else "")
