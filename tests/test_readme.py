@@ -70,4 +70,4 @@ def test_commands_are_accepted(command):
 
 
 def test_there_are_commands_to_check():
-    assert len(COMMANDS) == 10 and len(LINKS) == 8
+    assert len(COMMANDS) == 12 and len(LINKS) == 8
