@@ -135,7 +135,10 @@ def _swap_problems(step: Predict) -> Iterator[Problem]:
     where = f"predict {step.task.name}: language modules"
     if isinstance(step.model, Backbone) or [key(each) for each in chain(step.model)[0].modules] != [key(step.swap.out)]:
         given = "the bare backbone" if isinstance(step.model, Backbone) else named(step.model)
-        yield Problem(where, f"the model does not lie on {named(step.swap.out)}, which would take no part", given)
+        what = (
+            f"the model does not lie on {named(step.swap.out)}, which would take no part; start 'stack' lays it there"
+        )
+        yield Problem(where, what, given)
     for language, module in step.swap.by:
         yield from _mixed(f"{where}: {language}", step.swap.out, module)
 

@@ -26,10 +26,15 @@ M = TypeVar("M", bound=BaseModel)
 
 @dataclass(frozen=True)
 class Loaded:
-    """A study and the adapter configurations its systems name."""
+    """A study and the adapter configurations its systems name.
+
+    Attributes:
+        directory: of the study's file, to which paths in it are relative.
+    """
 
     study: Study
     adapters: dict[str, AdapterConfig]
+    directory: Path
 
 
 def load_study(name: str, studies: Path, adapter_configs: Path) -> Loaded:
@@ -63,7 +68,7 @@ def load_study(name: str, studies: Path, adapter_configs: Path) -> Loaded:
         problems += _start_problems(study, path.name, adapters)
     if problems:
         raise XstiltsError(*problems)
-    return Loaded(study, adapters)
+    return Loaded(study, adapters, path.parent)
 
 
 def load_adapter(path: Path) -> AdapterConfig:

@@ -76,7 +76,7 @@ def run_study(request: Request, studies: Path, adapter_configs: Path) -> int:
     store = Store(request.store)
     cache = None if request.dry_run and not store.root.is_dir() else store.root / "cache"
     inventory = Inventory(sources, cache)
-    modules = intake.resolve(loaded.study, backbone)
+    modules = intake.resolve(loaded.study, backbone, loaded.directory, lambda line: _say(console, line))
     whole = expand(loaded, backbone, inventory.fingerprint, precision, modules)
     plan = whole if request.mode == "both" else whole.only(request.mode)
     if request.dry_run:
@@ -100,6 +100,10 @@ def run_study(request: Request, studies: Path, adapter_configs: Path) -> int:
     console.print(written.headline, markup=False, highlight=False)
     console.print(f"report: {written.path}", markup=False, highlight=False)
     return code
+
+
+def _say(console: Console, line: str) -> None:
+    console.print(line, markup=False, highlight=False)
 
 
 # -------------------------------------------------------------------------------------------------------- machine
